@@ -1,0 +1,1 @@
+"""Bireme: compile a model to one file, load it, run it."""

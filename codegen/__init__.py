@@ -1,0 +1,1 @@
+"""Loop bank: fused groups become TensorIR, TensorIR becomes kernels, kernels become an artefact."""

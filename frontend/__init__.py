@@ -1,0 +1,1 @@
+"""Ways in: the `bireme.nn` DSL and the ONNX importer."""

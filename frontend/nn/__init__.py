@@ -1,0 +1,1 @@
+"""A module DSL that traces into the graph bank."""

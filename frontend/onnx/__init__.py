@@ -1,0 +1,1 @@
+"""ONNX importer; the only place that opens the `onnx` package."""

@@ -1,0 +1,1 @@
+"""Graph bank: the `bireme` MLIR dialect, its builder, text form, verifier and reference."""

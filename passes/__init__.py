@@ -1,0 +1,1 @@
+"""Rewrites and plans over the graph bank."""

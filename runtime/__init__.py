@@ -1,0 +1,1 @@
+"""Python binding of the runtime; imports nothing else of Bireme."""
