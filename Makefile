@@ -1,0 +1,91 @@
+# The two commands: `make demo` and `make test`. Both do their own set-up: a virtual environment in
+# .venv with locked packages, Bireme installed in it for editing, and whatever Debian packages the
+# step needs. A second run only redoes what changed. `make help` lists everything.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p))))
+JOBS ?= 2
+export PYTHON
+
+BIN := .venv/bin
+DONE := build/done
+NATIVE := build/native
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+NATIVE_SOURCES := $(shell find CMakeLists.txt cmake runtime -type f \
+	\( -name '*.cc' -o -name '*.h' -o -name '*.hpp' -o -name '*.def' -o -name '*.fbs' -o -name '*.txt' -o -name '*.cmake' -o -name '*.in' \) 2>/dev/null)
+
+.PHONY: help demo test setup lint format native-test python-test bench conformance size fuzz docs clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+
+demo: setup ## compile three real networks, read the text in a picture with them
+	$(BIN)/python -m examples.demo
+
+test: lint native-test python-test ## everything CI checks
+
+setup: $(DONE)/editable ## virtual environment, locked packages, editable install
+
+lint: setup ## ruff, mypy, clang-format, import-linter, generated docs
+	PRE_COMMIT_HOME=build/pre-commit $(BIN)/pre-commit run --all-files --show-diff-on-failure
+
+format: setup ## rewrite the sources in the house style
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+	git ls-files '*.cc' '*.h' | xargs $(BIN)/clang-format -i
+
+native-test: $(DONE)/native ## GoogleTest suite of the runtime
+	ctest --test-dir $(NATIVE) --output-on-failure --parallel $(JOBS)
+
+python-test: setup ## pytest
+	$(BIN)/python -m pytest -n $(JOBS)
+
+bench: setup ## latency against ONNX Runtime, and as a fraction of the machine's peak
+	$(BIN)/python -m benchmarks.peers
+
+conformance: setup ## the ONNX backend node tests, by operator
+	$(BIN)/python -m tests.conformance
+
+size: $(DONE)/native ## size of the runtime in a stripped program
+	$(BIN)/python -m tools.size
+
+fuzz: setup ## feed the artefact loader with damaged files for FUZZ_SECONDS
+	tools/host_packages.sh build fuzz
+	tools/fuzz.sh $${FUZZ_SECONDS:-60}
+
+docs: setup ## write the generated pages of docs/
+	$(BIN)/python -m tools.generate_docs
+
+clean: ## remove build outputs; the virtual environment stays
+	rm -rf build dist
+
+# ---- Steps that leave a stamp ----------------------------------------------------------------
+
+$(DONE)/packages: requirements/dev.txt tools/host_packages.sh
+	@tools/host_packages.sh python
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Bireme needs Python 3.11 or newer; $(PYTHON) is older. Set PYTHON=..." >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the locked packages into .venv"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	@mkdir -p $(@D) && touch $@
+
+$(DONE)/editable: $(DONE)/packages pyproject.toml $(NATIVE_SOURCES)
+	@tools/host_packages.sh build
+	@echo "building the runtime and installing Bireme into .venv"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	$(BIN)/python -m tools.package_view
+	@mkdir -p $(@D) && touch $@
+
+$(DONE)/native: $(DONE)/packages $(NATIVE_SOURCES)
+	@tools/host_packages.sh build test
+	cmake -S . -B $(NATIVE) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DBIREME_TESTS=ON
+	cmake --build $(NATIVE)
+	@mkdir -p $(@D) && touch $@

@@ -1,0 +1,1 @@
+"""Small scripts of the repository; nothing here is installed."""
