@@ -21,7 +21,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 NATIVE_SOURCES := $(shell find CMakeLists.txt cmake runtime -type f \
 	\( -name '*.cc' -o -name '*.h' -o -name '*.hpp' -o -name '*.def' -o -name '*.fbs' -o -name '*.txt' -o -name '*.cmake' -o -name '*.in' \) 2>/dev/null)
 
-.PHONY: help demo test setup lint format native-test python-test bench conformance size fuzz docs clean
+.PHONY: help demo test setup lint format native-test python-test bench conformance size fuzz docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -62,6 +62,14 @@ fuzz: setup ## feed the artefact loader with damaged files for FUZZ_SECONDS
 
 docs: setup ## write the generated pages of docs/
 	$(BIN)/python -m tools.generate_docs
+
+LOCK := build/uv/bin/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --quiet
+
+lock: ## pin the whole dependency tree of pyproject.toml in requirements/
+	@test -x build/uv/bin/uv || { $(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv==0.13.9; }
+	$(LOCK) --output-file requirements/runtime.txt
+	$(LOCK) --group dev --output-file requirements/dev.txt
 
 clean: ## remove build outputs; the virtual environment stays
 	rm -rf build dist

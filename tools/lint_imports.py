@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from importlinter import cli
+
 from tools.package_view import ROOT, VIEW, make_view
 
 
