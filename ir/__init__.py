@@ -1,1 +1,35 @@
-"""Graph bank: the `bireme` MLIR dialect, its builder, text form, verifier and reference."""
+"""The graph bank: the `bireme` dialect, its op table, builder, verifier, text form and NumPy reference."""
+
+from bireme.ir.dims import Dim, DimExpr, ceildiv, evaluate, maximum, minimum, parse, product, symbol
+from bireme.ir.dtypes import DType
+from bireme.ir.errors import ERRORS, BiremeError
+from bireme.ir.graph import Block, Builder, Graph, Op, SymbolRange, Value
+from bireme.ir.opdef import Array, Fusion, OpDef
+from bireme.ir.ops import OPS
+from bireme.ir.types import TensorType
+
+__all__ = [
+    "ERRORS",
+    "OPS",
+    "Array",
+    "BiremeError",
+    "Block",
+    "Builder",
+    "DType",
+    "Dim",
+    "DimExpr",
+    "Fusion",
+    "Graph",
+    "Op",
+    "OpDef",
+    "SymbolRange",
+    "TensorType",
+    "Value",
+    "ceildiv",
+    "evaluate",
+    "maximum",
+    "minimum",
+    "parse",
+    "product",
+    "symbol",
+]

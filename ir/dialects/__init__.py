@@ -1,0 +1,1 @@
+"""Search prefix for MLIR's op-class lookup; see `bireme.ir._mlir`."""

@@ -1,0 +1,89 @@
+"""Element types: one table with each type's name, width, NumPy type and MLIR spelling."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from bireme.ir.errors import BiremeError
+
+
+class DType(Enum):
+    """Element type of a tensor. The value is `(name, bits, NumPy type, MLIR spelling)`."""
+
+    BOOL = ("bool", 8, np.bool_, "i1")
+    I8 = ("int8", 8, np.int8, "i8")
+    U8 = ("uint8", 8, np.uint8, "ui8")
+    I16 = ("int16", 16, np.int16, "i16")
+    U16 = ("uint16", 16, np.uint16, "ui16")
+    I32 = ("int32", 32, np.int32, "i32")
+    U32 = ("uint32", 32, np.uint32, "ui32")
+    I64 = ("int64", 64, np.int64, "i64")
+    U64 = ("uint64", 64, np.uint64, "ui64")
+    F16 = ("float16", 16, np.float16, "f16")
+    BF16 = ("bfloat16", 16, ml_dtypes.bfloat16, "bf16")
+    F32 = ("float32", 32, np.float32, "f32")
+    F64 = ("float64", 64, np.float64, "f64")
+
+    @property
+    def label(self) -> str:
+        """Name as NumPy spells it, e.g. `float32`."""
+        return str(self.value[0])
+
+    @property
+    def bits(self) -> int:
+        """Width in memory; `bool` takes a whole byte."""
+        return int(self.value[1])
+
+    @property
+    def bytes(self) -> int:
+        return self.bits // 8
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        return np.dtype(self.value[2])
+
+    @property
+    def mlir(self) -> str:
+        return str(self.value[3])
+
+    @property
+    def is_float(self) -> bool:
+        return self in _FLOATS
+
+    @property
+    def is_integer(self) -> bool:
+        return self is not DType.BOOL and self not in _FLOATS
+
+    @property
+    def is_signed(self) -> bool:
+        return self in _FLOATS or self in (DType.I8, DType.I16, DType.I32, DType.I64)
+
+    @staticmethod
+    def of(value: Any) -> DType:
+        """The DType of a name, NumPy dtype, array or DType. Raises BM2003 for anything else."""
+        if isinstance(value, DType):
+            return value
+        if isinstance(value, str) and value in _BY_NAME:
+            return _BY_NAME[value]
+        try:
+            return _BY_NUMPY[np.dtype(getattr(value, "dtype", value))]
+        except (TypeError, KeyError):
+            names = ", ".join(_BY_NAME)
+            raise BiremeError("BM2003", f"expected one of {names}; found {value!r}") from None
+
+    def __repr__(self) -> str:
+        return self.label
+
+
+_FLOATS = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64})
+_BY_NAME = {t.label: t for t in DType}
+_BY_NUMPY = {t.numpy: t for t in DType}
+BY_MLIR = {t.mlir: t for t in DType}
+FLOATS = tuple(t for t in DType if t.is_float)
+INTEGERS = tuple(t for t in DType if t.is_integer)
+NUMERIC = INTEGERS + FLOATS
+ANY = tuple(DType)

@@ -1,0 +1,91 @@
+"""Every error a user can meet while a model is built, imported, optimised or compiled.
+
+One table gives each code its meaning and hint; `docs/errors.md` is generated from it (the runtime's
+own codes, BM4xxx and BM5xxx, stand in `runtime/errors.def`). Codes are never reused or renumbered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ErrorKind:
+    """One row of the error table: what the code means and what a user can do about it."""
+
+    code: str
+    meaning: str
+    hint: str
+
+
+def _table(*rows: tuple[str, str, str]) -> dict[str, ErrorKind]:
+    table = {code: ErrorKind(code, meaning, hint) for code, meaning, hint in rows}
+    assert len(table) == len(rows), "an error code is listed twice"
+    return table
+
+
+ERRORS: dict[str, ErrorKind] = _table(
+    # 1xxx: reading a model
+    ("BM1001", "the file is not a readable ONNX model", "check that the download is complete"),
+    ("BM1002", "the model needs a newer opset or IR version", "export it with an older opset"),
+    ("BM1003", "the model has operators that are not supported", "run `bireme check` for the list"),
+    ("BM1004", "external data is missing, too short or outside the model's folder",
+     "keep the data file beside the model"),
+    ("BM1005", "the graph is malformed", "run onnx.checker.check_model on the file"),
+    ("BM1006", "an operator's attribute or input has a value that is not allowed",
+     "compare with the operator's ONNX specification"),
+    ("BM1007", "a shape or parameter must be known when the model is compiled",
+     "give it with --constant NAME=FILE.npy or fold it into the model"),
+    ("BM1008", "a Python model could not be traced", "look at the line named in the message"),
+    ("BM1009", "a state dict does not fit the module", "compare the names and shapes listed"),
+    # 2xxx: the IR
+    ("BM2001", "an op has the wrong number of operands", "see docs/ops.md for the op's signature"),
+    ("BM2002", "an op's attribute is missing, unknown or of the wrong type",
+     "see docs/ops.md for the op's attributes"),
+    ("BM2003", "an op does not take this element type", "insert a cast"),
+    ("BM2004", "shapes do not fit", "look at the value named in the message"),
+    ("BM2005", "an op's declared result differs from what its type rule gives",
+     "rebuild the op with the builder"),
+    ("BM2006", "a dimension expression cannot be read", "use integers, names and + - * // % min max"),
+    ("BM2007", "a symbol has no value", "give the size with --dim NAME=SIZE"),
+    ("BM2008", "text is not a valid bireme module", "look at the line named in the message"),
+    ("BM2009", "a named weight is missing or of another type", "save the weights with the module"),
+    # 3xxx: passes, code generation, targets
+    ("BM3001", "an unknown pass or pass option was named", "see docs/passes.md for the list"),
+    ("BM3002", "a pass left the IR in an invalid state", "report it with the dumped IR"),
+    ("BM3003", "the target is not known", "run `bireme devices` for the list"),
+    ("BM3004", "no kernel can be generated for an op", "run `bireme check` for the reason"),
+    ("BM3005", "the backend compiler failed", "report it with the kernel named in the message"),
+    ("BM3006", "the output file could not be written", "check the folder's permissions and space"),
+    ("BM3007", "the kernel cache is unusable", "delete the cache folder or name another"),
+    # 6xxx: the command line
+    ("BM6001", "a file could not be read", "check the path and its permissions"),
+    ("BM6002", "an option has an invalid value", "see --help"),
+    ("BM6003", "inputs do not fit the model", "run `bireme inspect` for names, types and shapes"),
+)
+
+
+class BiremeError(Exception):
+    """An error with a stable code, the model's own name for the place, and a hint.
+
+    `code` is a key of `ERRORS`; `where` names the node, value, file or option; `detail` says what was
+    expected and what was found.
+    """
+
+    def __init__(self, code: str, detail: str, *, where: str = "", hint: str = "") -> None:
+        self.kind = ERRORS[code]
+        self.code = code
+        self.detail = detail
+        self.where = where
+        self.hint = hint or self.kind.hint
+        super().__init__(self._text())
+
+    def at(self, where: str) -> BiremeError:
+        """The same error placed at `where`, unless it already names a place."""
+        if self.where:
+            return self
+        return BiremeError(self.code, self.detail, where=where, hint=self.hint)
+
+    def _text(self) -> str:
+        place = f" at {self.where}" if self.where else ""
+        return f"{self.code}{place}: {self.kind.meaning}: {self.detail} (hint: {self.hint})"

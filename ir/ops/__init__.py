@@ -1,0 +1,16 @@
+"""The op table: every op of the dialect, by name. One file for each family."""
+
+from __future__ import annotations
+
+from bireme.ir.opdef import OpDef
+from bireme.ir.ops import constant, control, elementwise
+
+
+def _table(*families: tuple[OpDef, ...]) -> dict[str, OpDef]:
+    ops = [op for family in families for op in family]
+    table = {op.name: op for op in ops}
+    assert len(table) == len(ops), "an op is defined twice"
+    return table
+
+
+OPS: dict[str, OpDef] = _table(constant.OPS, elementwise.OPS, control.OPS)

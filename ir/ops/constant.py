@@ -1,0 +1,79 @@
+"""Ops without operands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Typing
+from bireme.ir.dtypes import DType
+from bireme.ir.types import TensorType
+
+
+def _constant_type(t: Typing) -> Sequence[TensorType]:
+    return [TensorType(t.attrs["dtype"], t.attrs["shape"])]
+
+
+def _constant_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    raise NotImplementedError("the interpreter reads constants from the graph's weight table")
+
+
+def _iota_type(t: Typing) -> Sequence[TensorType]:
+    t.axis(t.attrs["axis"], len(t.attrs["shape"]))
+    return [TensorType(t.attrs["dtype"], t.attrs["shape"])]
+
+
+def _iota_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    shape, axis = attrs["shape"], attrs["axis"]
+    column = [1] * len(shape)
+    column[axis] = shape[axis]
+    steps = np.arange(shape[axis]).astype(attrs["dtype"].numpy).reshape(column)
+    return [np.ascontiguousarray(np.broadcast_to(steps, shape))]
+
+
+def _dim_values_type(t: Typing) -> Sequence[TensorType]:
+    return [TensorType(DType.I64, (len(t.attrs["values"]),))]
+
+
+def _dim_values_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    return [np.array(attrs["values"], np.int64)]
+
+
+OPS = (
+    OpDef(
+        name="constant",
+        operands=(),
+        attrs=(
+            Attr("name", AttrKind.STR, doc="key in the graph's weight table"),
+            Attr("dtype", AttrKind.DTYPE),
+            Attr("shape", AttrKind.INTS),
+        ),
+        infer=_constant_type,
+        reference=_constant_reference,
+        fusion=Fusion.CONSTANT,
+        doc="Data known when the model is compiled. The IR holds its name, the weight table its array.",
+    ),
+    OpDef(
+        name="iota",
+        operands=(),
+        attrs=(
+            Attr("shape", AttrKind.DIMS),
+            Attr("axis", AttrKind.INT),
+            Attr("dtype", AttrKind.DTYPE),
+        ),
+        infer=_iota_type,
+        reference=_iota_reference,
+        fusion=Fusion.CONSTANT,
+        doc="The index along `axis` at every element.",
+    ),
+    OpDef(
+        name="dim_values",
+        operands=(),
+        attrs=(Attr("values", AttrKind.DIMS),),
+        infer=_dim_values_type,
+        reference=_dim_values_reference,
+        fusion=Fusion.CONSTANT,
+        doc="Sizes as data: a vector of dimension expressions evaluated at run time.",
+    ),
+)
