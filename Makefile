@@ -8,18 +8,29 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p))))
-JOBS ?= 2
+# The first interpreter that is new enough; a name that only exists as a stub of a version manager is
+# not one.
+ifndef PYTHON
+PYTHON := $(shell for python in python3 python3.11 python3.12 python3.13; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+	command -v "$$python" && break; done)
+endif
 export PYTHON
+JOBS ?= 2
 
 BIN := .venv/bin
 DONE := build/done
-NATIVE := build/native
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-NATIVE_SOURCES := $(shell find CMakeLists.txt cmake runtime -type f \
-	\( -name '*.cc' -o -name '*.h' -o -name '*.hpp' -o -name '*.def' -o -name '*.fbs' -o -name '*.txt' -o -name '*.cmake' -o -name '*.in' \) 2>/dev/null)
+NATIVE_SOURCES := $(sort $(shell find CMakeLists.txt cmake runtime -type f \
+	\( -name '*.cc' -o -name '*.h' -o -name '*.hpp' -o -name '*.def' -o -name '*.fbs' -o -name '*.txt' -o -name '*.cmake' -o -name '*.in' \) 2>/dev/null))
+
+# The C++ side alone, with its tests: for release, and under the sanitizers.
+CMAKE_FLAGS_native := -DCMAKE_BUILD_TYPE=Release
+CMAKE_FLAGS_asan := -DCMAKE_BUILD_TYPE=Debug -DBIREME_SANITIZE=address,undefined -DBIREME_SHARED=OFF
+CMAKE_FLAGS_tsan := -DCMAKE_BUILD_TYPE=Debug -DBIREME_SANITIZE=thread -DBIREME_SHARED=OFF
+BUILDS := native asan tsan
 
 .PHONY: help demo test setup lint format native-test python-test bench conformance size fuzz docs lock clean
 
@@ -41,10 +52,10 @@ format: setup ## rewrite the sources in the house style
 	$(BIN)/ruff format --quiet .
 	git ls-files '*.cc' '*.h' | xargs $(BIN)/clang-format -i
 
-native-test: $(DONE)/native ## GoogleTest suite of the runtime
-	ctest --test-dir $(NATIVE) --output-on-failure --parallel $(JOBS)
+native-test: $(BUILDS:%=$(DONE)/%) ## GoogleTest suite of the runtime, plain and under the sanitizers
+	for build in $(BUILDS); do ctest --test-dir build/$$build --output-on-failure --parallel $(JOBS); done
 
-python-test: setup ## pytest
+python-test: setup $(DONE)/native ## pytest
 	$(BIN)/python -m pytest -n $(JOBS)
 
 bench: setup ## latency against ONNX Runtime, and as a fraction of the machine's peak
@@ -77,9 +88,8 @@ clean: ## remove build outputs; the virtual environment stays
 # ---- Steps that leave a stamp ----------------------------------------------------------------
 
 $(DONE)/packages: requirements/dev.txt tools/host_packages.sh
+	@test -n "$(PYTHON)" || { echo "Bireme needs Python 3.11 or newer; make PYTHON=... names one" >&2; exit 2; }
 	@tools/host_packages.sh python
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Bireme needs Python 3.11 or newer; $(PYTHON) is older. Set PYTHON=..." >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing the locked packages into .venv"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
@@ -92,8 +102,8 @@ $(DONE)/editable: $(DONE)/packages pyproject.toml $(NATIVE_SOURCES)
 	$(BIN)/python -m tools.package_view
 	@mkdir -p $(@D) && touch $@
 
-$(DONE)/native: $(DONE)/packages $(NATIVE_SOURCES)
+$(BUILDS:%=$(DONE)/%): $(DONE)/%: $(DONE)/packages $(NATIVE_SOURCES)
 	@tools/host_packages.sh build test
-	cmake -S . -B $(NATIVE) -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DBIREME_TESTS=ON
-	cmake --build $(NATIVE)
+	cmake -S . -B build/$* -G Ninja -DBIREME_BUILD_TESTS=ON $(CMAKE_FLAGS_$*)
+	cmake --build build/$*
 	@mkdir -p $(@D) && touch $@

@@ -29,7 +29,6 @@ python=${PYTHON:-python3}
 for group in "$@"; do
   case $group in
     python)
-      need python3 have "$python"
       need python3-venv "$python" -c 'import ensurepip'
       ;;
     build)
