@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bireme.ir.opdef import OpDef
-from bireme.ir.ops import constant, control, elementwise
+from bireme.ir.ops import constant, control, elementwise, indexing, shape
 
 
 def _table(*families: tuple[OpDef, ...]) -> dict[str, OpDef]:
@@ -13,4 +13,10 @@ def _table(*families: tuple[OpDef, ...]) -> dict[str, OpDef]:
     return table
 
 
-OPS: dict[str, OpDef] = _table(constant.OPS, elementwise.OPS, control.OPS)
+OPS: dict[str, OpDef] = _table(
+    constant.OPS,
+    elementwise.OPS,
+    shape.OPS,
+    indexing.OPS,
+    control.OPS,
+)
