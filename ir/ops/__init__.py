@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from bireme.ir.opdef import OpDef
-from bireme.ir.ops import constant, control, elementwise, indexing, shape
+from bireme.ir.ops import (
+    constant,
+    control,
+    elementwise,
+    indexing,
+    normalisation,
+    reduction,
+    shape,
+)
 
 
 def _table(*families: tuple[OpDef, ...]) -> dict[str, OpDef]:
@@ -18,5 +26,7 @@ OPS: dict[str, OpDef] = _table(
     elementwise.OPS,
     shape.OPS,
     indexing.OPS,
+    reduction.OPS,
+    normalisation.OPS,
     control.OPS,
 )

@@ -178,7 +178,7 @@ def _reverse_sequence_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequen
     x, lengths = inputs
     batch, time = attrs["batch_axis"] % x.ndim, attrs["time_axis"] % x.ndim
     steps = np.arange(x.shape[time])
-    ends = lengths[:, np.newaxis]
+    ends = np.clip(lengths, 0, x.shape[time])[:, np.newaxis]
     source = np.where(steps < ends, ends - 1 - steps, steps)
     shape = [1] * x.ndim
     shape[batch], shape[time] = source.shape
@@ -255,6 +255,7 @@ OPS = (
         infer=_reverse_sequence_type,
         reference=_reverse_sequence_reference,
         fusion=Fusion.INJECTIVE,
-        doc="For each batch entry, the first `lengths[b]` steps in reverse order, then the rest as is.",
+        doc="For each batch entry, the first `lengths[b]` steps in reverse order, then the rest as is. "
+        "Lengths are clamped to the axis.",
     ),
 )
