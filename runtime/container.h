@@ -1,0 +1,39 @@
+// The artefact's fixed header and its three sections (docs/artefact.md, "Container").
+//
+// After parse_container succeeds: every section lies inside the bytes given, sections are in order and
+// do not overlap, their offsets are aligned as the format says, and plan and code (and weights, unless skipped)
+// have the hash the header gives. Nothing is promised about what the sections say.
+#ifndef BIREME_RUNTIME_CONTAINER_H_
+#define BIREME_RUNTIME_CONTAINER_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+namespace bireme {
+
+constexpr uint8_t kMagic[8] = {'B', 'I', 'R', 'E', 'M', 'E', 0x1A, 0x0A};
+constexpr uint32_t kFormatVersion = 1;
+constexpr uint32_t kHeaderBytes = 128;
+constexpr uint64_t kPageBytes = 4096;
+
+struct Section {
+  uint64_t offset;
+  uint64_t bytes;
+  uint64_t hash;
+};
+
+struct Container {
+  Section plan;
+  Section code;
+  Section weights;
+};
+
+// `data` is aligned to 8 bytes.
+Code parse_container(const uint8_t* data, size_t bytes, bool check_weights, Container* container,
+                     Fault& fault);
+
+}  // namespace bireme
+
+#endif  // BIREME_RUNTIME_CONTAINER_H_

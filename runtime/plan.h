@@ -1,0 +1,51 @@
+// Short names for reading a verified plan.
+#ifndef BIREME_RUNTIME_PLAN_H_
+#define BIREME_RUNTIME_PLAN_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model_generated.h"
+
+namespace bireme {
+
+// Elements of an optional FlatBuffers vector: an absent one is empty.
+template <class Vector>
+size_t length(const Vector* vector) {
+  return vector ? vector->size() : 0;
+}
+
+// An optional vector as a range for `for`.
+template <class T>
+struct Elements {
+  const flatbuffers::Vector<T>* vector;
+  auto begin() const { return vector ? vector->begin() : decltype(vector->begin())(nullptr, 0); }
+  auto end() const { return vector ? vector->end() : decltype(vector->begin())(nullptr, 0); }
+};
+template <class T>
+Elements<T> each(const flatbuffers::Vector<T>* vector) {
+  return {vector};
+}
+
+inline const char* text(const flatbuffers::String* string) { return string ? string->c_str() : ""; }
+
+// Name of a tensor for messages; `index` where the model has no name for it.
+inline const char* tensor_name(const fb::Tensor& tensor) {
+  return tensor.name() ? tensor.name()->c_str() : "(unnamed)";
+}
+
+inline size_t dtype_bytes(fb::DType dtype) {
+  constexpr uint8_t kBytes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8};
+  return dtype <= fb::DType::MAX ? kBytes[static_cast<uint8_t>(dtype)] : 0;
+}
+
+inline const char* dtype_name(fb::DType dtype) {
+  constexpr const char* kNames[] = {"bool",   "int8",   "uint8",   "int16",    "uint16",
+                                    "int32",  "uint32", "int64",   "uint64",   "float16",
+                                    "bfloat16", "float32", "float64"};
+  return dtype <= fb::DType::MAX ? kNames[static_cast<uint8_t>(dtype)] : "?";
+}
+
+}  // namespace bireme
+
+#endif  // BIREME_RUNTIME_PLAN_H_

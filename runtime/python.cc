@@ -1,0 +1,274 @@
+// bireme.runtime._native: the C interface as Python sees it. Arrays come in through the buffer
+// protocol and go out as NumPy arrays; names, dtypes and DLPack are handled in __init__.py.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+#include <stdlib.h>
+
+#include <deque>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "bireme/bireme.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+// Raises bireme.runtime.RuntimeFault if `status` is an error.
+void check(const bireme_status& status) {
+  if (status.code == 0) return;
+  const nb::object type = nb::module_::import_("bireme.runtime.fault").attr("RuntimeFault");
+  const std::string code = "BM" + std::to_string(status.code);
+  const nb::object error = type(code, status.op, status.node, status.message, status.hint);
+  PyErr_SetObject(type.ptr(), error.ptr());
+  throw nb::python_error();
+}
+
+struct ErrorEntry {
+  int number;
+  const char* name;
+  const char* meaning;
+  const char* hint;
+};
+constexpr ErrorEntry kErrors[] = {
+#define BIREME_ERROR(number, name, meaning, hint) {number, #name, meaning, hint},
+#include "errors.def"
+#undef BIREME_ERROR
+};
+
+// Rows (code, name, meaning, hint) of errors.def.
+std::vector<std::tuple<std::string, std::string, std::string, std::string>> error_table() {
+  std::vector<std::tuple<std::string, std::string, std::string, std::string>> rows;
+  for (const ErrorEntry& entry : kErrors)
+    rows.emplace_back("BM" + std::to_string(entry.number), entry.name, entry.meaning, entry.hint);
+  return rows;
+}
+
+class Model {
+ public:
+  Model(const std::string& path, const nb::handle max_isa, bool verify_weights) {
+    std::string isa;
+    const bireme_load_options options = make_options(max_isa, verify_weights, isa);
+    bireme_status status = BIREME_STATUS_INIT;
+    {
+      nb::gil_scoped_release unlocked;
+      bireme_model_load_file(path.c_str(), &options, &model_, &status);
+    }
+    check(status);
+  }
+
+  Model(const nb::bytes& data, const nb::handle max_isa, bool verify_weights) : data_(data) {
+    std::string isa;
+    const bireme_load_options options = make_options(max_isa, verify_weights, isa);
+    bireme_status status = BIREME_STATUS_INIT;
+    bireme_model_load_memory(data.c_str(), data.size(), &options, &model_, &status);
+    check(status);
+  }
+
+  ~Model() { bireme_model_free(model_); }
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  bireme_model* get() const { return model_; }
+
+  // Rows (name, dtype number, dims); a dim is (size or -1, symbol or "").
+  using Dims = std::vector<std::tuple<int64_t, std::string>>;
+  using Row = std::tuple<std::string, int, Dims>;
+  std::vector<Row> inputs() const {
+    return rows(bireme_model_input_count(model_), bireme_model_input);
+  }
+  std::vector<Row> outputs() const {
+    return rows(bireme_model_output_count(model_), bireme_model_output);
+  }
+
+  nb::dict describe() const {
+    bireme_model_info info = BIREME_MODEL_INFO_INIT;
+    bireme_status status = BIREME_STATUS_INIT;
+    bireme_model_describe(model_, &info, &status);
+    check(status);
+    nb::dict result;
+    result["name"] = info.name;
+    result["producer"] = info.producer;
+    result["isa"] = info.isa;
+    result["weight_bytes"] = info.weight_bytes;
+    result["code_bytes"] = info.code_bytes;
+    result["arena_hint_bytes"] = info.arena_hint_bytes;
+    result["arena_lower_bound_bytes"] = info.arena_lower_bound_bytes;
+    return result;
+  }
+
+ private:
+  static bireme_load_options make_options(nb::handle max_isa, bool verify_weights,
+                                          std::string& isa) {
+    bireme_load_options options = BIREME_LOAD_OPTIONS_INIT;
+    options.skip_weights_check = verify_weights ? 0 : 1;
+    if (!max_isa.is_none()) {
+      isa = nb::cast<std::string>(max_isa);
+      options.max_isa = isa.c_str();
+    }
+    return options;
+  }
+
+  template <class Query>
+  std::vector<Row> rows(uint32_t count, Query query) const {
+    std::vector<Row> result;
+    for (uint32_t i = 0; i < count; ++i) {
+      bireme_tensor_info info = BIREME_TENSOR_INFO_INIT;
+      bireme_status status = BIREME_STATUS_INIT;
+      query(model_, i, &info, &status);
+      check(status);
+      Dims dims;
+      for (uint32_t d = 0; d < info.rank; ++d)
+        dims.emplace_back(info.dims[d].size, info.dims[d].symbol ? info.dims[d].symbol : "");
+      result.emplace_back(info.name, static_cast<int>(info.dtype), std::move(dims));
+    }
+    return result;
+  }
+
+  nb::object data_;  // keeps the memory that was loaded from
+  bireme_model* model_ = nullptr;
+};
+
+// A C-contiguous view of an object's memory for as long as this lives.
+class Buffer {
+ public:
+  explicit Buffer(const nb::object& object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_C_CONTIGUOUS) != 0)
+      throw nb::python_error();
+    shape_.assign(view_.shape, view_.shape + view_.ndim);
+  }
+  ~Buffer() { PyBuffer_Release(&view_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  bireme_tensor tensor(int dtype) const {
+    return {view_.buf, static_cast<size_t>(view_.len), shape_.data(),
+            static_cast<uint32_t>(shape_.size()), static_cast<bireme_dtype>(dtype)};
+  }
+
+ private:
+  Py_buffer view_ = {};
+  std::vector<int64_t> shape_;
+};
+
+nb::dlpack::dtype numpy_dtype(bireme_dtype dtype) {
+  switch (dtype) {
+    case BIREME_BOOL: return nb::dtype<bool>();
+    case BIREME_I8: return nb::dtype<int8_t>();
+    case BIREME_U8: return nb::dtype<uint8_t>();
+    case BIREME_I16: return nb::dtype<int16_t>();
+    case BIREME_I32: return nb::dtype<int32_t>();
+    case BIREME_U32: return nb::dtype<uint32_t>();
+    case BIREME_I64: return nb::dtype<int64_t>();
+    case BIREME_U64: return nb::dtype<uint64_t>();
+    case BIREME_F32: return nb::dtype<float>();
+    case BIREME_F64: return nb::dtype<double>();
+    default: return nb::dtype<uint16_t>();  // 16-bit floats: the caller views them as what they are
+  }
+}
+
+// New NumPy array with the shape and dtype of `tensor`, which gets its memory, aligned to 64 bytes.
+nb::object allocate(bireme_tensor& tensor) {
+  void* memory = nullptr;
+  if (posix_memalign(&memory, 64, tensor.bytes ? tensor.bytes : 1) != 0) throw std::bad_alloc();
+  const nb::capsule owner(memory, [](void* p) noexcept { free(p); });
+  tensor.data = memory;
+  const std::vector<size_t> shape(tensor.shape, tensor.shape + tensor.rank);
+  return nb::cast(nb::ndarray<nb::numpy>(memory, shape.size(), shape.data(), owner, nullptr,
+                                         numpy_dtype(tensor.dtype)));
+}
+
+class Session {
+ public:
+  Session(const Model& model, uint32_t threads, bool profile) {
+    bireme_session_options options = BIREME_SESSION_OPTIONS_INIT;
+    options.threads = threads;
+    options.profile = profile ? 1 : 0;
+    bireme_status status = BIREME_STATUS_INIT;
+    bireme_session_create(model.get(), &options, &session_, &status);
+    check(status);
+    outputs_ = bireme_model_output_count(model.get());
+  }
+  ~Session() { bireme_session_free(session_); }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // `arrays` in the model's order, each C-contiguous, with the numbers of their dtypes.
+  nb::list run(const nb::list& arrays, const std::vector<int>& dtypes) {
+    std::deque<Buffer> buffers;  // never moves its elements
+    std::vector<bireme_tensor> inputs;
+    for (size_t i = 0; i < arrays.size(); ++i)
+      inputs.push_back(buffers.emplace_back(arrays[i]).tensor(dtypes.at(i)));
+    std::vector<bireme_tensor> outputs(outputs_);
+    const uint32_t count = static_cast<uint32_t>(inputs.size());
+
+    bireme_status status = BIREME_STATUS_INIT;
+    bireme_session_plan(session_, inputs.data(), count, outputs.data(), outputs_, &status);
+    check(status);
+    nb::list results;
+    for (bireme_tensor& output : outputs) results.append(allocate(output));
+    {
+      nb::gil_scoped_release unlocked;
+      bireme_session_run(session_, inputs.data(), count, outputs.data(), outputs_, &status);
+    }
+    check(status);
+    return results;
+  }
+
+  nb::dict memory() const {
+    bireme_memory_info info = BIREME_MEMORY_INFO_INIT;
+    bireme_status status = BIREME_STATUS_INIT;
+    bireme_session_memory(session_, &info, &status);
+    check(status);
+    nb::dict result;
+    result["arena_bytes"] = info.arena_bytes;
+    result["workspace_bytes"] = info.workspace_bytes;
+    result["output_bytes"] = info.output_bytes;
+    result["peak_bytes"] = info.peak_bytes;
+    return result;
+  }
+
+  // Rows (op, node, kernel, kind, calls, nanoseconds), one for each instruction.
+  nb::list profile() const {
+    nb::list rows;
+    for (uint32_t i = 0; i < bireme_session_profile_count(session_); ++i) {
+      bireme_profile_entry entry = BIREME_PROFILE_ENTRY_INIT;
+      bireme_status status = BIREME_STATUS_INIT;
+      bireme_session_profile(session_, i, &entry, &status);
+      check(status);
+      rows.append(nb::make_tuple(entry.op, entry.node, entry.kernel, entry.kind, entry.calls,
+                                 entry.nanoseconds));
+    }
+    return rows;
+  }
+
+ private:
+  bireme_session* session_ = nullptr;
+  uint32_t outputs_ = 0;
+};
+
+}  // namespace
+
+NB_MODULE(_native, module) {
+  module.doc() = "The Bireme runtime's C interface; use bireme.runtime.";
+  nb::class_<Model>(module, "Model")
+      .def(nb::init<const nb::bytes&, nb::handle, bool>(), "data"_a, "max_isa"_a.none(),
+           "verify_weights"_a)
+      .def(nb::init<const std::string&, nb::handle, bool>(), "path"_a, "max_isa"_a.none(),
+           "verify_weights"_a)
+      .def("inputs", &Model::inputs)
+      .def("outputs", &Model::outputs)
+      .def("describe", &Model::describe);
+  nb::class_<Session>(module, "Session")
+      .def(nb::init<const Model&, uint32_t, bool>(), "model"_a, "threads"_a, "profile"_a)
+      .def("run", &Session::run, "arrays"_a, "dtypes"_a)
+      .def("memory", &Session::memory)
+      .def("profile", &Session::profile);
+  module.def("error_table", &error_table);
+  module.def("pool_threads", &bireme_pool_threads);
+}

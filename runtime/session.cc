@@ -1,0 +1,301 @@
+// Creation and planning; session_run.cc has the execution.
+#include "session.h"
+
+#include "arena.h"
+#include "plan.h"
+#include "pool.h"
+
+namespace bireme {
+
+Code Session::create(Model& model, uint32_t threads, bool profile, Session** session,
+                     Fault& fault) {
+  Session* created = create_object<Session>();
+  if (!created) return fail(fault, Code::out_of_memory, "for the session");
+  const Code code = created->initialise(model, threads, profile, fault);
+  if (code != Code::ok) {
+    destroy_object(created);
+    return code;
+  }
+  *session = created;
+  return Code::ok;
+}
+
+Session::~Session() {
+  if (model_) model_->release();
+}
+
+const fb::Tensor& Session::tensor(uint32_t index) const {
+  return *model_->plan().tensors()->Get(index);
+}
+
+// The tensor whose memory `index` lies in.
+uint32_t Session::root(uint32_t index) const {
+  return tensor(index).place() == fb::Place::View ? tensor(index).base() : index;
+}
+
+Code Session::initialise(Model& model, uint32_t threads, bool profile, Fault& fault) {
+  model.retain();
+  model_ = &model;
+  const uint32_t available = pool_threads();
+  threads_ = threads == 0 || threads > available ? available : threads;
+
+  const fb::Plan& plan = model.plan();
+  size_t slots = 0, dims = 0, input_dims = 0, output_dims = 0;
+  for (const fb::Instruction* instruction : each(plan.instructions())) {
+    slots += length(instruction->args());
+    dims += length(instruction->dims());
+  }
+  for (uint32_t index : each(plan.inputs())) input_dims += length(tensor(index).shape());
+  for (uint32_t index : each(plan.outputs())) output_dims += length(tensor(index).shape());
+  const size_t instructions = length(plan.instructions());
+  const size_t tensors = length(plan.tensors());
+  BIREME_TRY(sizes_.create(model, fault));
+  if (!shapes_.create(input_dims) || !output_shapes_.create(output_dims) ||
+      !steps_.create(instructions) || !dims_.create(dims) || !slots_.create(slots) ||
+      !counters_.create(plan.loops()) || !offsets_.create(tensors) ||
+      !external_address_.create(tensors) || !times_.create(profile ? instructions : 0))
+    return fail(fault, Code::out_of_memory, "for the session");
+  BIREME_TRY(list_patches(fault));
+  note_peak();
+  if (length(plan.symbols()) > 0) return Code::ok;
+
+  // Every shape is known: take them from the model and be ready before the first run.
+  Array<bireme_tensor> inputs;
+  Array<int64_t> shapes;
+  if (!inputs.create(length(plan.inputs())) || !shapes.create(input_dims))
+    return fail(fault, Code::out_of_memory, "for the session");
+  int64_t* shape = shapes.data();
+  size_t position = 0;
+  for (uint32_t index : each(plan.inputs())) {
+    const uint32_t rank = static_cast<uint32_t>(length(tensor(index).shape()));
+    for (uint32_t i = 0; i < rank; ++i) shape[i] = model.dims(index)[i].size;
+    inputs[position++] = {nullptr, 0, shape, rank, static_cast<bireme_dtype>(tensor(index).dtype())};
+    shape += rank;
+  }
+  return prepare(inputs.data(), fault);
+}
+
+// Sorts the arguments of all instructions by what makes their addresses change.
+Code Session::list_patches(Fault& fault) {
+  const fb::Plan& plan = model_->plan();
+  enum Kind { fixed, external, moving };
+  const auto kind_of = [&](uint32_t index) {
+    if (tensor(index).place() == fb::Place::View && tensor(index).loop() >= 0) return moving;
+    const fb::Place place = tensor(root(index)).place();
+    return place == fb::Place::Input || place == fb::Place::Output ? external : fixed;
+  };
+  const auto for_each_slot = [&](auto&& visit) {
+    uint32_t slot = 0;
+    for (const fb::Instruction* instruction : each(plan.instructions()))
+      for (uint32_t index : each(instruction->args())) visit(kind_of(index), Patch{slot++, index});
+  };
+
+  size_t count[3] = {};
+  if (!moving_of_.create(size_t{plan.loops()} + 1))
+    return fail(fault, Code::out_of_memory, "for the session");
+  for_each_slot([&](Kind kind, Patch patch) {
+    ++count[kind];
+    if (kind == moving) ++moving_of_[static_cast<uint32_t>(tensor(patch.tensor).loop())];
+  });
+  if (!fixed_.create(count[fixed]) || !external_.create(count[external]) ||
+      !moving_.create(count[moving]))
+    return fail(fault, Code::out_of_memory, "for the session");
+
+  // Counting sort by loop: the counts become ends of ranges, and filling from the back makes them starts.
+  uint32_t total = 0;
+  for (uint32_t& entry : moving_of_) entry = total += entry;
+  for_each_slot([&](Kind kind, Patch patch) {
+    if (kind == moving)
+      moving_[--moving_of_[static_cast<uint32_t>(tensor(patch.tensor).loop())]] = patch;
+    else
+      (kind == fixed ? fixed_ : external_)[--count[kind]] = patch;
+  });
+  return Code::ok;
+}
+
+bool Session::shapes_are_current(const bireme_tensor* inputs) const {
+  const int64_t* known = shapes_.data();
+  for (size_t i = 0; i < length(model_->plan().inputs()); ++i)
+    for (uint32_t d = 0; d < inputs[i].rank; ++d)
+      if (*known++ != inputs[i].shape[d]) return false;
+  return prepared_;
+}
+
+void Session::remember_shapes(const bireme_tensor* inputs) {
+  int64_t* known = shapes_.data();
+  for (size_t i = 0; i < length(model_->plan().inputs()); ++i)
+    for (uint32_t d = 0; d < inputs[i].rank; ++d) *known++ = inputs[i].shape[d];
+  int64_t* size = output_shapes_.data();
+  for (uint32_t index : each(model_->plan().outputs()))
+    for (uint32_t scalar : each(tensor(index).shape())) *size++ = sizes_.scalars[scalar];
+}
+
+Code Session::prepare(const bireme_tensor* inputs, Fault& fault) {
+  if (shapes_are_current(inputs)) return Code::ok;
+  prepared_ = false;  // until everything below has succeeded
+  BIREME_TRY(bind_sizes(*model_, inputs, sizes_, fault));
+  BIREME_TRY(place_arena(model_->plan(), sizes_.bytes.data(), offsets_.data(), &arena_bytes_, fault));
+  BIREME_TRY(reserve(fault));
+  fill_fixed_addresses();
+  remember_shapes(inputs);
+  note_peak();
+  prepared_ = true;
+  return Code::ok;
+}
+
+Code Session::reserve(Fault& fault) {
+  size_t workspace = 0, slot = 0, dim = 0;
+  for (uint32_t i = 0; i < steps_.size(); ++i) {
+    const fb::Instruction& instruction = *model_->plan().instructions()->Get(i);
+    steps_[i].first_argument = static_cast<uint32_t>(slot);
+    steps_[i].first_dim = static_cast<uint32_t>(dim);
+    for (uint32_t scalar : each(instruction.dims())) dims_[dim++] = sizes_.scalars[scalar];
+    slot += length(instruction.args());
+    BIREME_TRY(make_step(i, &workspace, fault));
+  }
+  uint64_t stride, total;
+  if (!round_up(workspace, kAlignment, &stride) ||
+      __builtin_mul_overflow(stride, uint64_t{threads_}, &total))
+    return fail(fault, Code::size_overflow, "the scratch memory is too large");
+  if (!arena_.reserve(static_cast<size_t>(arena_bytes_)))
+    return fail(fault, Code::out_of_memory, "the arena needs %lld bytes",
+                static_cast<long long>(arena_bytes_));
+  if (!workspace_.reserve(total))
+    return fail(fault, Code::out_of_memory, "the scratch memory of %u threads needs %llu bytes",
+                threads_, static_cast<unsigned long long>(total));
+  workspace_stride_ = stride;
+  return Code::ok;
+}
+
+Code Session::make_step(uint32_t index, size_t* workspace, Fault& fault) {
+  const fb::Plan& plan = model_->plan();
+  const fb::Instruction& instruction = *plan.instructions()->Get(index);
+  const fb::Source& source = *plan.sources()->Get(instruction.source());
+  const auto bad = [&](const char* what, int64_t value) {
+    const Code code = fail(fault, Code::size_overflow, "instruction %u: %s is %lld", index, what,
+                           static_cast<long long>(value));
+    locate(fault, text(source.op()), text(source.node()));
+    return code;
+  };
+  const auto bytes_of = [&](uint32_t argument) {
+    return sizes_.bytes[instruction.args()->Get(argument)];
+  };
+
+  Step& step = steps_[index];
+  step.op = instruction.op();
+  step.target = instruction.target();
+  step.loop = instruction.loop();
+  switch (step.op) {
+    case fb::Opcode::Launch: {
+      step.kernel = model_->kernel(instruction.kernel());
+      step.tasks = sizes_.scalars[instruction.tasks()];
+      step.cost = sizes_.scalars[instruction.cost()];
+      const int64_t scratch = sizes_.scalars[instruction.workspace()];
+      if (step.tasks < 0) return bad("the number of tasks", step.tasks);
+      if (scratch < 0) return bad("the size of scratch memory", scratch);
+      if (static_cast<size_t>(scratch) > *workspace) *workspace = static_cast<size_t>(scratch);
+      return Code::ok;
+    }
+    case fb::Opcode::Copy:
+      step.bytes = bytes_of(0);
+      return step.bytes <= bytes_of(1) ? Code::ok : bad("the room of a copy", bytes_of(1));
+    case fb::Opcode::JumpIfFalse:
+      return bytes_of(0) >= 1 ? Code::ok : bad("the size of a condition", bytes_of(0));
+    case fb::Opcode::LoopBegin:
+    case fb::Opcode::LoopEnd: step.trip = sizes_.scalars[instruction.trip()]; return Code::ok;
+    case fb::Opcode::Jump: return Code::ok;
+  }
+  return Code::ok;
+}
+
+void Session::fill_fixed_addresses() {
+  for (const Patch& patch : fixed_) slots_[patch.slot] = address(patch.tensor);
+}
+
+// Start of a tensor now; a moving one at the current count of its loop.
+void* Session::address(uint32_t index) const {
+  const fb::Tensor& wanted = tensor(index);
+  const uint32_t base_index = root(index);
+  const fb::Tensor& base = tensor(base_index);
+  uint8_t* start = nullptr;
+  switch (base.place()) {
+    case fb::Place::Arena: start = arena_.data() + offsets_[base_index]; break;
+    // Kernels do not write to weights; the mapping is read-only.
+    case fb::Place::Weight: start = const_cast<uint8_t*>(model_->weights()) + base.offset(); break;
+    default: start = external_address_[base_index]; break;
+  }
+  if (base_index == index) return start;
+  int64_t offset = sizes_.scalars[wanted.view_offset()];
+  if (wanted.loop() >= 0)
+    offset += sizes_.scalars[wanted.loop_stride()] * counters_[static_cast<uint32_t>(wanted.loop())];
+  return start + offset;
+}
+
+void Session::describe_outputs(bireme_tensor* outputs) const {
+  const int64_t* shape = output_shapes_.data();
+  for (uint32_t index : each(model_->plan().outputs())) {
+    const uint32_t rank = static_cast<uint32_t>(length(tensor(index).shape()));
+    outputs->bytes = static_cast<size_t>(sizes_.bytes[index]);
+    outputs->shape = shape;
+    outputs->rank = rank;
+    outputs->dtype = static_cast<bireme_dtype>(tensor(index).dtype());
+    shape += rank;
+    ++outputs;
+  }
+}
+
+Code Session::plan(const bireme_tensor* inputs, uint32_t input_count, bireme_tensor* outputs,
+                   uint32_t output_count, Fault& fault) {
+  const uint32_t expected = static_cast<uint32_t>(length(model_->plan().outputs()));
+  if (output_count != 0 && output_count != expected)
+    return fail(fault, Code::bad_argument, "%u outputs given, the model has %u", output_count,
+                expected);
+  if (busy_.exchange(true, std::memory_order_acquire))
+    return fail(fault, Code::session_busy, "plan was called while the session runs");
+  Code code = check_inputs(*model_, inputs, input_count, fault);
+  if (code == Code::ok) code = prepare(inputs, fault);
+  if (code == Code::ok && output_count) describe_outputs(outputs);
+  busy_.store(false, std::memory_order_release);
+  return code;
+}
+
+uint64_t Session::bookkeeping_bytes() const {
+  return sizeof *this + sizes_.symbols.bytes() + sizes_.scalars.bytes() + sizes_.bytes.bytes() +
+         shapes_.bytes() + output_shapes_.bytes() + steps_.bytes() + dims_.bytes() +
+         slots_.bytes() + fixed_.bytes() + external_.bytes() + moving_.bytes() +
+         moving_of_.bytes() + counters_.bytes() + offsets_.bytes() + external_address_.bytes() +
+         times_.bytes();
+}
+
+void Session::note_peak() {
+  const uint64_t held =
+      arena_.bytes() + workspace_.bytes() + outputs_.bytes() + bookkeeping_bytes();
+  if (held > peak_bytes_) peak_bytes_ = held;
+}
+
+void Session::memory(bireme_memory_info& info) const {
+  info.arena_bytes = static_cast<uint64_t>(arena_bytes_);
+  info.workspace_bytes = workspace_stride_ * threads_;
+  info.output_bytes = outputs_.bytes();
+  info.peak_bytes = peak_bytes_;
+}
+
+void Session::profile(uint32_t index, bireme_profile_entry& entry) const {
+  static constexpr const char* kKinds[] = {"launch", "copy", "jump", "jump", "loop", "loop"};
+  const fb::Plan& plan = model_->plan();
+  const fb::Instruction& instruction = *plan.instructions()->Get(index);
+  const fb::Source& source = *plan.sources()->Get(instruction.source());
+  entry.op = text(source.op());
+  entry.node = text(source.node());
+  entry.kernel = "";
+  entry.kind = kKinds[static_cast<uint8_t>(instruction.op())];
+  if (instruction.op() == fb::Opcode::Launch) {
+    const fb::Kernel& kernel = *plan.kernels()->Get(instruction.kernel());
+    entry.kernel = kernel.name()->c_str();
+    entry.kind = text(kernel.kind());
+  }
+  entry.calls = times_[index].calls;
+  entry.nanoseconds = times_[index].nanoseconds;
+}
+
+}  // namespace bireme

@@ -1,0 +1,167 @@
+// Execution of a planned session. Nothing here allocates, except memory for outputs that the caller
+// leaves to the session, the first time and when they grow.
+#include <string.h>
+#include <time.h>
+
+#include "launch.h"
+#include "plan.h"
+#include "session.h"
+
+namespace bireme {
+namespace {
+
+uint64_t now() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(time.tv_nsec);
+}
+
+Code code_of_fault(int32_t fault) {
+  switch (fault) {
+    case 1: return Code::index_out_of_range;
+    case 2: return Code::division_by_zero;
+    default: return Code::kernel_fault;
+  }
+}
+
+}  // namespace
+
+Code Session::run(const bireme_tensor* inputs, uint32_t input_count, bireme_tensor* outputs,
+                  uint32_t output_count, Fault& fault) {
+  const uint32_t expected = static_cast<uint32_t>(length(model_->plan().outputs()));
+  if (output_count != expected)
+    return fail(fault, Code::bad_argument, "%u outputs given, the model has %u", output_count,
+                expected);
+  if (busy_.exchange(true, std::memory_order_acquire))
+    return fail(fault, Code::session_busy, "run was called while the session runs");
+  Code code = check_inputs(*model_, inputs, input_count, fault);
+  if (code == Code::ok) code = prepare(inputs, fault);
+  if (code == Code::ok) code = bind_memory(inputs, outputs, fault);
+  if (code == Code::ok) code = execute(fault);
+  if (code == Code::ok) describe_outputs(outputs);
+  busy_.store(false, std::memory_order_release);
+  return code;
+}
+
+// Takes the addresses of inputs and outputs and gives memory to the outputs that have none.
+Code Session::bind_memory(const bireme_tensor* inputs, bireme_tensor* outputs, Fault& fault) {
+  const fb::Plan& plan = model_->plan();
+  for (uint32_t i = 0; i < length(plan.inputs()); ++i)
+    BIREME_TRY(bind_tensor(plan.inputs()->Get(i), inputs[i], Code::wrong_size, fault));
+
+  uint64_t own_bytes = 0;
+  for (uint32_t i = 0; i < length(plan.outputs()); ++i) {
+    if (outputs[i].data) continue;
+    const uint64_t bytes = static_cast<uint64_t>(sizes_.bytes[plan.outputs()->Get(i)]);
+    if (__builtin_add_overflow(own_bytes, bytes, &own_bytes) ||
+        !round_up(own_bytes, kAlignment, &own_bytes))
+      return fail(fault, Code::size_overflow, "the outputs are too large");
+  }
+  if (!outputs_.reserve(own_bytes))
+    return fail(fault, Code::out_of_memory, "the outputs need %llu bytes",
+                static_cast<unsigned long long>(own_bytes));
+  note_peak();
+  uint8_t* own = outputs_.data();
+  for (uint32_t i = 0; i < length(plan.outputs()); ++i) {
+    const uint32_t index = plan.outputs()->Get(i);
+    const size_t bytes = static_cast<size_t>(sizes_.bytes[index]);
+    if (!outputs[i].data) {
+      outputs[i].data = own;
+      outputs[i].bytes = bytes;
+      own += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    }
+    BIREME_TRY(bind_tensor(index, outputs[i], Code::output_too_small, fault));
+  }
+  for (const Patch& patch : external_) slots_[patch.slot] = address(patch.tensor);
+  return Code::ok;
+}
+
+Code Session::bind_tensor(uint32_t index, const bireme_tensor& given, Code too_small,
+                          Fault& fault) {
+  const int64_t needed = sizes_.bytes[index];
+  if (given.bytes < static_cast<size_t>(needed))
+    return fail(fault, too_small, "tensor %s has memory of %zu bytes, it needs %lld",
+                tensor_name(tensor(index)), given.bytes, static_cast<long long>(needed));
+  const size_t alignment = dtype_bytes(tensor(index).dtype());
+  if (needed > 0 && (!given.data || reinterpret_cast<uintptr_t>(given.data) % alignment != 0))
+    return fail(fault, Code::bad_address, "tensor %s is at %p, its elements have %zu bytes",
+                tensor_name(tensor(index)), given.data, alignment);
+  external_address_[index] = static_cast<uint8_t*>(given.data);
+  return Code::ok;
+}
+
+Code Session::execute(Fault& fault) {
+  const uint32_t count = static_cast<uint32_t>(steps_.size());
+  for (uint32_t at = 0; at < count;) {
+    uint32_t next = at + 1;
+    if (times_.size() == 0) {
+      BIREME_TRY(execute_step(at, &next, fault));
+    } else {
+      const uint64_t start = now();
+      BIREME_TRY(execute_step(at, &next, fault));
+      times_[at].nanoseconds += now() - start;
+      ++times_[at].calls;
+    }
+    at = next;
+  }
+  return Code::ok;
+}
+
+// Sets `next` only where it is not the following instruction.
+Code Session::execute_step(uint32_t index, uint32_t* next, Fault& fault) {
+  const Step& step = steps_[index];
+  void* const* arguments = slots_.data() + step.first_argument;
+  switch (step.op) {
+    case fb::Opcode::Launch: return launch(step, index, fault);
+    case fb::Opcode::Copy:
+      if (step.bytes > 0) memmove(arguments[1], arguments[0], static_cast<size_t>(step.bytes));
+      return Code::ok;
+    case fb::Opcode::Jump: *next = step.target; return Code::ok;
+    case fb::Opcode::JumpIfFalse:
+      if (*static_cast<const uint8_t*>(arguments[0]) == 0) *next = step.target;
+      return Code::ok;
+    case fb::Opcode::LoopBegin:
+      counters_[step.loop] = 0;
+      if (step.trip <= 0)
+        *next = step.target;
+      else
+        patch_loop(step.loop);
+      return Code::ok;
+    case fb::Opcode::LoopEnd:
+      if (++counters_[step.loop] < step.trip) {
+        patch_loop(step.loop);
+        *next = step.target;
+      }
+      return Code::ok;
+  }
+  return Code::ok;
+}
+
+void Session::patch_loop(uint32_t loop) {
+  for (uint32_t i = moving_of_[loop]; i < moving_of_[loop + 1]; ++i)
+    slots_[moving_[i].slot] = address(moving_[i].tensor);
+}
+
+Code Session::launch(const Step& step, uint32_t index, Fault& fault) {
+  Launch launch;
+  launch.kernel = step.kernel;
+  launch.args = slots_.data() + step.first_argument;
+  launch.dims = dims_.data() + step.first_dim;
+  launch.tasks = step.tasks;
+  launch.cost = step.cost;
+  launch.workspace = workspace_.data();
+  launch.workspace_stride = workspace_stride_;
+  launch.threads = threads_;
+  const int32_t number = run_launch(launch);
+  if (number == 0) return Code::ok;
+
+  const fb::Plan& plan = model_->plan();
+  const fb::Instruction& instruction = *plan.instructions()->Get(index);
+  const fb::Source& source = *plan.sources()->Get(instruction.source());
+  const Code code = fail(fault, code_of_fault(number), "kernel %s returned fault %d",
+                         plan.kernels()->Get(instruction.kernel())->name()->c_str(), number);
+  locate(fault, text(source.op()), text(source.node()));
+  return code;
+}
+
+}  // namespace bireme

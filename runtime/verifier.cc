@@ -1,0 +1,368 @@
+#include "verifier.h"
+
+#include "container.h"
+#include "memory.h"
+#include "plan.h"
+
+namespace bireme {
+namespace {
+
+constexpr uint32_t kMaxRank = 64;
+using ull = unsigned long long;
+
+class Verifier {
+ public:
+  Verifier(const fb::Plan& plan, uint64_t code_bytes, uint64_t weight_bytes, ScalarHints& hints,
+           Fault& fault)
+      : plan_(plan),
+        code_bytes_(code_bytes),
+        weight_bytes_(weight_bytes),
+        constant_(hints.constant),
+        value_(hints.value),
+        fault_(fault) {}
+
+  Code run() {
+    BIREME_TRY(scalars());
+    BIREME_TRY(symbols());
+    BIREME_TRY(tensors());
+    BIREME_TRY(arena_order());
+    BIREME_TRY(inputs_and_outputs());
+    BIREME_TRY(images());
+    BIREME_TRY(loops());
+    BIREME_TRY(instructions());
+    return constraints();
+  }
+
+ private:
+  // ---- Tables ----
+
+  Code scalars() {
+    const size_t count = length(plan_.scalars());
+    const size_t symbol_count = length(plan_.symbols());
+    if (!constant_.create(count) || !value_.create(count)) return no_memory();
+    for (size_t i = 0; i < count; ++i) {
+      const fb::Scalar& entry = *plan_.scalars()->Get(static_cast<uint32_t>(i));
+      const uint64_t a = static_cast<uint64_t>(entry.a());  // a negative one becomes too large
+      switch (entry.op()) {
+        case fb::ScalarOp::Const: constant_[i] = 1; continue;
+        case fb::ScalarOp::Symbol:
+          if (a >= symbol_count) return bad("scalar %zu: there is no symbol %llu", i, static_cast<ull>(a));
+          continue;
+        default: break;
+      }
+      if (entry.op() > fb::ScalarOp::MAX) return bad("scalar %zu: unknown operation", i);
+      if (a >= i || entry.b() >= i) return bad("scalar %zu refers to one that is not before it", i);
+      constant_[i] = constant_[a] & constant_[entry.b()];
+    }
+    // Values at the hints; only constant ones are looked at.
+    Array<int64_t> hints;
+    if (!hints.create(symbol_count)) return no_memory();
+    for (size_t s = 0; s < symbol_count; ++s) hints[s] = symbol(s).hint();
+    if (count == 0) return Code::ok;
+    const auto* program = reinterpret_cast<const fb::Scalar*>(plan_.scalars()->Data());
+    Fault ignored = BIREME_STATUS_INIT;
+    if (evaluate_scalars(program, count, hints.data(), value_.data(), ignored) != Code::ok)
+      return bad("at the symbols' hints: %s", ignored.message);
+    return Code::ok;
+  }
+
+  Code symbols() {
+    const size_t count = length(plan_.symbols());
+    Array<uint8_t> bound;
+    if (!bound.create(count)) return no_memory();
+    for (size_t i = 0; i < count; ++i) {
+      const fb::Symbol& s = symbol(i);
+      if (s.min() < 0 || s.max() < -1 || (s.max() >= 0 && s.max() < s.min()))
+        return bad("symbol %s: its range is empty or negative", s.name()->c_str());
+    }
+    for (uint32_t index : each(plan_.inputs())) {
+      if (index >= length(plan_.tensors())) return bad("there is no tensor %u", index);
+      for (uint32_t dim : each(plan_.tensors()->Get(index)->shape())) {
+        if (dim >= constant_.size()) return bad("tensor %u: there is no scalar %u", index, dim);
+        const fb::Scalar& entry = *plan_.scalars()->Get(dim);
+        if (entry.op() == fb::ScalarOp::Symbol) bound[static_cast<size_t>(entry.a())] = 1;
+      }
+    }
+    for (size_t i = 0; i < count; ++i)
+      if (!bound[i])
+        return bad("symbol %s is not a dimension of any input", symbol(i).name()->c_str());
+    return Code::ok;
+  }
+
+  Code tensors() {
+    const size_t count = length(plan_.tensors());
+    for (size_t i = 0; i < count; ++i) {
+      const fb::Tensor& tensor = *plan_.tensors()->Get(static_cast<uint32_t>(i));
+      if (tensor.dtype() > fb::DType::MAX) return bad("tensor %zu: unknown dtype", i);
+      if (length(tensor.shape()) > kMaxRank) return bad("tensor %zu: rank above %u", i, kMaxRank);
+      for (uint32_t dim : each(tensor.shape()))
+        if (!is_scalar(dim)) return bad("tensor %zu: there is no scalar %u", i, dim);
+      if (!is_scalar(tensor.bytes())) return bad("tensor %zu: bytes is no scalar", i);
+      switch (tensor.place()) {
+        case fb::Place::Arena:
+          for (uint32_t before : each(tensor.after()))
+            if (before >= count) return bad("tensor %zu: there is no tensor %u", i, before);
+          break;
+        case fb::Place::Weight: BIREME_TRY(weight(tensor, i)); break;
+        case fb::Place::View: BIREME_TRY(view(tensor, i)); break;
+        case fb::Place::Input:
+        case fb::Place::Output: break;
+        default: return bad("tensor %zu: unknown place", i);
+      }
+    }
+    return Code::ok;
+  }
+
+  Code weight(const fb::Tensor& tensor, size_t i) {
+    if (!constant_[tensor.bytes()]) return bad("weight %zu: its size is not constant", i);
+    const int64_t bytes = value_[tensor.bytes()];
+    if (tensor.offset() % kAlignment != 0) return bad("weight %zu is not aligned", i);
+    if (bytes < 0 || tensor.offset() > weight_bytes_ ||
+        static_cast<uint64_t>(bytes) > weight_bytes_ - tensor.offset())
+      return bad("weight %zu is not inside the weights section", i);
+    return Code::ok;
+  }
+
+  Code view(const fb::Tensor& tensor, size_t i) {
+    if (tensor.base() >= length(plan_.tensors()))
+      return bad("tensor %zu: there is no tensor %u", i, tensor.base());
+    if (plan_.tensors()->Get(tensor.base())->place() == fb::Place::View)
+      return bad("tensor %zu: its base is a view", i);
+    if (!is_scalar(tensor.view_offset())) return bad("tensor %zu: view_offset is no scalar", i);
+    if (tensor.loop() == -1) return Code::ok;
+    if (tensor.loop() < -1 || static_cast<uint32_t>(tensor.loop()) >= plan_.loops())
+      return bad("tensor %zu: there is no loop %d", i, tensor.loop());
+    if (!is_scalar(tensor.loop_stride())) return bad("tensor %zu: loop_stride is no scalar", i);
+    return Code::ok;
+  }
+
+  Code arena_order() {
+    const size_t count = length(plan_.tensors());
+    Array<uint8_t> placed;
+    if (!placed.create(count)) return no_memory();
+    for (uint32_t index : each(plan_.arena_order())) {
+      if (index >= count) return bad("arena_order: there is no tensor %u", index);
+      const fb::Tensor& tensor = *plan_.tensors()->Get(index);
+      if (tensor.place() != fb::Place::Arena) return bad("arena_order: %u is not Arena", index);
+      if (placed[index]) return bad("arena_order: tensor %u occurs twice", index);
+      for (uint32_t before : each(tensor.after()))
+        if (!placed[before]) return bad("arena_order: %u stands before tensor %u", index, before);
+      placed[index] = 1;
+    }
+    for (size_t i = 0; i < count; ++i)
+      if (plan_.tensors()->Get(static_cast<uint32_t>(i))->place() == fb::Place::Arena && !placed[i])
+        return bad("arena_order: tensor %zu is missing", i);
+    return Code::ok;
+  }
+
+  Code inputs_and_outputs() {
+    BIREME_TRY(each_once(plan_.inputs(), fb::Place::Input, "inputs"));
+    return each_once(plan_.outputs(), fb::Place::Output, "outputs");
+  }
+
+  Code each_once(const flatbuffers::Vector<uint32_t>* list, fb::Place place, const char* what) {
+    const size_t count = length(plan_.tensors());
+    Array<uint8_t> listed;
+    if (!listed.create(count)) return no_memory();
+    for (uint32_t index : each(list)) {
+      if (index >= count) return bad("%s: there is no tensor %u", what, index);
+      if (plan_.tensors()->Get(index)->place() != place)
+        return bad("%s: tensor %u has another place", what, index);
+      if (listed[index]) return bad("%s: tensor %u occurs twice", what, index);
+      listed[index] = 1;
+    }
+    for (size_t i = 0; i < count; ++i)
+      if (plan_.tensors()->Get(static_cast<uint32_t>(i))->place() == place && !listed[i])
+        return bad("%s: tensor %zu is missing", what, i);
+    return Code::ok;
+  }
+
+  Code images() {
+    const size_t kernels = length(plan_.kernels());
+    const size_t count = length(plan_.images());
+    for (size_t i = 0; i < count; ++i) {
+      const fb::CodeImage& image = *plan_.images()->Get(static_cast<uint32_t>(i));
+      if (image.offset() % kPageBytes != 0 || image.bytes() % kPageBytes != 0 ||
+          image.import_offset() % kPageBytes != 0)
+        return bad("image %zu is not aligned to pages", i);
+      if (image.bytes() == 0 || image.offset() > code_bytes_ ||
+          image.bytes() > code_bytes_ - image.offset())
+        return bad("image %zu is not inside the code section", i);
+      if (image.import_offset() > image.bytes() ||
+          length(image.imports()) > (image.bytes() - image.import_offset()) / sizeof(void*))
+        return bad("image %zu: its import table is not inside it", i);
+      for (const flatbuffers::String* name : each(image.imports()))
+        if (!name) return bad("image %zu: an import has no name", i);
+      if (length(image.entries()) != kernels)
+        return bad("image %zu has %zu entries for %zu kernels", i, length(image.entries()),
+                   kernels);
+      for (uint64_t entry : each(image.entries()))
+        if (entry >= image.import_offset())
+          return bad("image %zu: an entry is not inside its code", i);
+    }
+    return Code::ok;
+  }
+
+  Code constraints() {
+    for (const fb::Constraint* constraint : each(plan_.constraints()))
+      if (!is_scalar(constraint->a()) || !is_scalar(constraint->b()) ||
+          constraint->source() >= length(plan_.sources()))
+        return bad("a constraint refers to what is not there");
+    return Code::ok;
+  }
+
+  // ---- Instructions ----
+
+  struct Loop {
+    uint32_t begin, end;  // instruction numbers of LoopBegin and LoopEnd
+  };
+
+  // Finds the pair of every loop and checks that pairs nest.
+  Code loops() {
+    const size_t count = length(plan_.instructions());
+    if (plan_.loops() > count) return bad("more loops than instructions");
+    if (!loops_.create(plan_.loops()) || !inside_.create(count)) return no_memory();
+    for (Loop& loop : loops_) loop = {kNone, kNone};
+    Array<uint32_t> open;  // loops around the current instruction, outermost first
+    if (!open.create(plan_.loops())) return no_memory();
+    size_t depth = 0;
+    for (uint32_t pc = 0; pc < count; ++pc) {
+      const fb::Instruction& instruction = *plan_.instructions()->Get(pc);
+      inside_[pc] = depth ? open[depth - 1] : kNone;
+      if (instruction.op() == fb::Opcode::LoopBegin) {
+        if (instruction.loop() >= plan_.loops() || loops_[instruction.loop()].begin != kNone)
+          return bad("instruction %u: loop %u is unknown or begins twice", pc, instruction.loop());
+        loops_[instruction.loop()].begin = pc;
+        open[depth++] = instruction.loop();
+      } else if (instruction.op() == fb::Opcode::LoopEnd) {
+        if (depth == 0 || open[depth - 1] != instruction.loop())
+          return bad("instruction %u ends a loop that is not the innermost", pc);
+        loops_[instruction.loop()].end = pc;
+        --depth;
+      }
+    }
+    if (depth != 0) return bad("loop %u has no end", open[depth - 1]);
+    // What surrounds a loop, so that chains can be followed outwards from any instruction.
+    if (!outer_.create(plan_.loops())) return no_memory();
+    for (size_t i = 0; i < loops_.size(); ++i)
+      outer_[i] = loops_[i].begin == kNone ? kNone : inside_[loops_[i].begin];
+    return Code::ok;
+  }
+
+  Code instructions() {
+    const size_t count = length(plan_.instructions());
+    for (uint32_t pc = 0; pc < count; ++pc) {
+      const fb::Instruction& instruction = *plan_.instructions()->Get(pc);
+      if (instruction.source() >= length(plan_.sources()))
+        return bad("instruction %u: there is no source %u", pc, instruction.source());
+      for (uint32_t argument : each(instruction.args())) BIREME_TRY(operand(argument, pc));
+      switch (instruction.op()) {
+        case fb::Opcode::Launch: BIREME_TRY(launch(instruction, pc)); break;
+        case fb::Opcode::Copy:
+          if (length(instruction.args()) != 2) return bad("instruction %u: Copy takes 2", pc);
+          if (is_read_only(instruction.args()->Get(1)))
+            return bad("instruction %u writes to an input or weight", pc);
+          break;
+        case fb::Opcode::JumpIfFalse:
+          if (length(instruction.args()) != 1 ||
+              plan_.tensors()->Get(instruction.args()->Get(0))->dtype() != fb::DType::Bool)
+            return bad("instruction %u: JumpIfFalse takes one bool", pc);
+          [[fallthrough]];
+        case fb::Opcode::Jump: BIREME_TRY(jump(instruction.target(), pc)); break;
+        case fb::Opcode::LoopBegin:
+        case fb::Opcode::LoopEnd: BIREME_TRY(loop(instruction, pc)); break;
+        default: return bad("instruction %u: unknown operation", pc);
+      }
+    }
+    return Code::ok;
+  }
+
+  Code operand(uint32_t index, uint32_t pc) {
+    if (index >= length(plan_.tensors()))
+      return bad("instruction %u: there is no tensor %u", pc, index);
+    const fb::Tensor& tensor = *plan_.tensors()->Get(index);
+    if (tensor.place() != fb::Place::View || tensor.loop() == -1) return Code::ok;
+    const uint32_t loop = static_cast<uint32_t>(tensor.loop());
+    if (loops_[loop].begin == kNone || pc <= loops_[loop].begin || pc >= loops_[loop].end)
+      return bad("instruction %u uses tensor %u outside of loop %u", pc, index, loop);
+    return Code::ok;
+  }
+
+  Code launch(const fb::Instruction& instruction, uint32_t pc) {
+    if (instruction.kernel() >= length(plan_.kernels()))
+      return bad("instruction %u: there is no kernel %u", pc, instruction.kernel());
+    for (uint32_t dim : each(instruction.dims()))
+      if (!is_scalar(dim)) return bad("instruction %u: there is no scalar %u", pc, dim);
+    if (!is_scalar(instruction.tasks()) || !is_scalar(instruction.cost()) ||
+        !is_scalar(instruction.workspace()))
+      return bad("instruction %u: tasks, cost or workspace is no scalar", pc);
+    return Code::ok;
+  }
+
+  // The loops around the target must be around the jump as well.
+  Code jump(uint32_t target, uint32_t pc) {
+    const size_t count = length(plan_.instructions());
+    if (target > count) return bad("instruction %u: there is no instruction %u", pc, target);
+    const uint32_t entered = target == count ? kNone : inside_[target];
+    if (entered == kNone) return Code::ok;
+    for (uint32_t loop = inside_[pc]; loop != kNone; loop = outer_[loop])
+      if (loop == entered) return Code::ok;
+    return bad("instruction %u jumps into loop %u", pc, entered);
+  }
+
+  Code loop(const fb::Instruction& instruction, uint32_t pc) {
+    const Loop& pair = loops_[instruction.loop()];
+    const uint32_t target = pc == pair.begin ? pair.end + 1 : pair.begin + 1;
+    if (instruction.target() != target)
+      return bad("instruction %u: a loop's target must be %u", pc, target);
+    if (!is_scalar(instruction.trip())) return bad("instruction %u: trip is no scalar", pc);
+    if (plan_.instructions()->Get(pair.begin)->trip() != instruction.trip())
+      return bad("instruction %u: both ends of a loop must have the same trip count", pc);
+    return Code::ok;
+  }
+
+  // ---- Helpers ----
+
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  const fb::Symbol& symbol(size_t i) const {
+    return *plan_.symbols()->Get(static_cast<uint32_t>(i));
+  }
+  bool is_scalar(uint32_t index) const { return index < constant_.size(); }
+  bool is_read_only(uint32_t index) const {
+    const fb::Tensor* tensor = plan_.tensors()->Get(index);
+    if (tensor->place() == fb::Place::View) tensor = plan_.tensors()->Get(tensor->base());
+    return tensor->place() == fb::Place::Input || tensor->place() == fb::Place::Weight;
+  }
+  __attribute__((format(printf, 2, 3))) Code bad(const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    (void)fail_list(fault_, Code::plan_invalid, format, arguments);
+    va_end(arguments);
+    return Code::plan_invalid;
+  }
+  Code no_memory() { return fail(fault_, Code::out_of_memory, "while the plan was checked"); }
+
+  const fb::Plan& plan_;
+  const uint64_t code_bytes_;
+  const uint64_t weight_bytes_;
+  Array<uint8_t>& constant_;
+  Array<int64_t>& value_;
+  Fault& fault_;
+  Array<Loop> loops_;
+  Array<uint32_t> inside_;   // innermost loop around each instruction; a LoopEnd is inside its own
+  Array<uint32_t> outer_;    // loop around each loop
+};
+
+}  // namespace
+
+Code verify_plan(const uint8_t* data, size_t bytes, uint64_t code_bytes, uint64_t weight_bytes,
+                 const fb::Plan** plan, ScalarHints* hints, Fault& fault) {
+  flatbuffers::Verifier verifier(data, bytes);
+  if (!fb::VerifyPlanBuffer(verifier))
+    return fail(fault, Code::plan_malformed, "its FlatBuffers structure is broken");
+  *plan = fb::GetPlan(data);
+  return Verifier(**plan, code_bytes, weight_bytes, *hints, fault).run();
+}
+
+}  // namespace bireme
