@@ -1,0 +1,40 @@
+"""TensorIR → object code for one instruction set."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm.tirx import transform as tt
+
+from bireme.ir import BiremeError
+from bireme.targets.description import InstructionSet
+
+
+def object_code(function: Any, level: InstructionSet) -> bytes:
+    """The ELF object of a kernel function. Raises BM3005 with the kernel's name."""
+    target = tvm.target.Target(dict(level.llvm))
+    name = str(function.attrs["global_symbol"])
+    function = function.with_attr("target", target).with_attr("calling_conv", 0)
+    passes = [
+        tt.FlattenBuffer(),
+        tt.NarrowDataType(32),
+        tt.VectorizeLoop(True),
+        tt.UnrollLoop(),
+        tt.StmtSimplify(),
+        tt.RemoveNoOp(),
+        tt.LowerTVMBuiltin(),
+        tt.LowerIntrin(),
+    ]
+    try:
+        with tvm.transform.PassContext(opt_level=3), target:
+            module = tvm.transform.Sequential(passes)(tvm.IRModule({name: function}))
+            built = tvm.get_global_func("target.build.llvm")(module, target)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "kernel.o")
+            built.write_to_file(str(path))
+            return path.read_bytes()
+    except Exception as error:  # TVM raises its own classes for everything
+        raise BiremeError("BM3005", str(error)[-2000:], where=name) from error

@@ -1,0 +1,10 @@
+"""What one element of each op's result is: one table for all ops, one file for each family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bireme.codegen.evaluate import Rule
+from bireme.codegen.rules import pointwise
+
+RULES: Mapping[str, Rule] = {**pointwise.RULES}

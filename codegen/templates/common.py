@@ -1,0 +1,87 @@
+"""What all CPU templates share: how a kernel's outputs become tasks, and vectors with a tail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+
+from bireme.codegen.evaluate import MOST_LANES, Evaluator
+from bireme.codegen.tir import Buffer, Emitter, Expr, index
+from bireme.ir import Dim, Graph, evaluate
+from bireme.ir.dims import symbols_of
+from bireme.targets.description import InstructionSet
+
+
+# What a symbolic size is taken for when loops are divided: a guess that only speed depends on.
+TYPICAL = 64
+
+
+def estimate(dim: Dim) -> int:
+    """A typical value of a size."""
+    return evaluate(dim, dict.fromkeys(symbols_of(dim), TYPICAL))
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a kernel is launched: number of tasks, and scratch bytes for each thread.
+
+    Both are the same for every instruction set a kernel is compiled for.
+    """
+
+    tasks: Dim
+    workspace: Dim = 0
+
+
+@dataclass(frozen=True)
+class Emission:
+    """All that a template needs to emit one kernel for one instruction set."""
+
+    graph: Graph
+    emit: Emitter
+    evaluator: Evaluator
+    arguments: list[Buffer]
+    results: list[Buffer]
+    workspace: Buffer
+    begin: Expr
+    end: Expr
+    level: InstructionSet
+
+
+def unravel(emitter: Emitter, flat: Expr, sizes: Sequence[Expr]) -> list[Expr]:
+    """A row-major number as an index into `sizes`."""
+    at: list[Expr] = []
+    rest = flat
+    for size in reversed(sizes[1:]):
+        size = index(size)
+        quotient = emitter.bind(tirx.truncdiv(rest, size), "q")
+        at.append(emitter.bind(rest - quotient * size, "i"))
+        rest = quotient
+    return [rest, *reversed(at)] if sizes else []
+
+
+def vector_lanes(bits: int) -> int:
+    """Lanes for elements of up to `bits` bits."""
+    return MOST_LANES if bits <= 32 else MOST_LANES // 2
+
+
+def vectorised(
+    emitter: Emitter, extent: Any, lanes: int, body: Callable[[Expr, int], None], *, start: Any = 0
+) -> None:
+    """Runs `body(position, lanes)` over [start, start + extent): whole vectors, then single elements.
+
+    `position` is a vector of consecutive numbers, or a scalar in the tail.
+    """
+    extent, start = index(extent), index(start)
+    whole = emitter.bind(tirx.truncdiv(extent, index(lanes)), "whole")
+    known = int(whole) if isinstance(whole, tirx.IntImm) else None
+    if known != 0:
+        with emitter.loop("v", whole) as v:
+            first = start + v * index(lanes)
+            body(tirx.Ramp(first, index(1), lanes), lanes)
+    left = emitter.bind(extent - whole * index(lanes), "left")
+    if not (isinstance(left, tirx.IntImm) and int(left) == 0):
+        with emitter.loop("t", left) as t:
+            body(start + whole * index(lanes) + t, 1)

@@ -1,0 +1,269 @@
+"""A small vocabulary for writing TensorIR loop nests by hand.
+
+An `Emitter` collects statements in the order they are written; loops and branches are `with` blocks.
+Index expressions are int64. Buffers are flat: the caller computes the offset, which lets an index be a
+vector in any dimension. An expression may have several lanes; `match` widens scalars to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm import tirx
+from tvm.tirx import stmt as ts
+
+from bireme.ir import Dim, DType, TensorType
+
+Expr = Any  # tvm.ir.Expr: TVM's Python package carries no types
+
+SERIAL, UNROLL = ts.ForKind.SERIAL, ts.ForKind.UNROLLED
+
+# What an element is in memory (bool and bfloat16 as plain bits) and in arithmetic.
+_STORAGE = {DType.BOOL: "uint8", DType.BF16: "uint16"}
+_COMPUTE = {DType.BOOL: "bool", DType.BF16: "float32", DType.F16: "float32"}
+
+
+def storage(dtype: DType) -> str:
+    """TVM type of an element in memory."""
+    return _STORAGE.get(dtype, dtype.label)
+
+
+def compute(dtype: DType) -> str:
+    """TVM type in which an element is calculated with."""
+    return _COMPUTE.get(dtype, dtype.label)
+
+
+def const(value: Any, dtype: str) -> Expr:
+    return tirx.const(value, dtype)
+
+
+def index(value: Any) -> Expr:
+    """An int as an int64 expression; expressions pass."""
+    return tirx.const(value, "int64") if isinstance(value, int) else value
+
+
+def lanes_of(expr: Expr) -> int:
+    return int(expr.ty.dtype.lanes)
+
+
+def scalar_type(expr: Expr) -> str:
+    """Element type of an expression, without lanes."""
+    return str(expr.ty.dtype).split("x")[0]
+
+
+def match(*exprs: Expr) -> tuple[Expr, ...]:
+    """The expressions with scalars widened to the lanes of the widest."""
+    lanes = max(lanes_of(e) for e in exprs)
+    if lanes == 1:
+        return exprs
+    return tuple(tirx.Broadcast(e, lanes) if lanes_of(e) == 1 else e for e in exprs)
+
+
+def select(condition: Expr, yes: Expr, no: Expr) -> Expr:
+    """`yes` where the condition holds, else `no`; both are evaluated."""
+    condition, yes, no = match(condition, yes, no)
+    return tirx.Select(condition, yes, no)
+
+
+def cast(expr: Expr, dtype: str) -> Expr:
+    """Conversion to another element type, lanes kept."""
+    if scalar_type(expr) == dtype:
+        return expr
+    lanes = lanes_of(expr)
+    return tirx.Cast(dtype if lanes == 1 else f"{dtype}x{lanes}", expr)
+
+
+def reinterpret(expr: Expr, dtype: str) -> Expr:
+    """The same bits as another type of the same width."""
+    lanes = lanes_of(expr)
+    return tirx.reinterpret(dtype if lanes == 1 else f"{dtype}x{lanes}", expr)
+
+
+def is_int(expr: Expr) -> bool:
+    return isinstance(expr, tirx.IntImm)
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A flat run of elements: a tensor argument, or scratch memory."""
+
+    tir: Any
+    dtype: DType
+    shape: tuple[Any, ...] = ()
+
+    def offset(self, at: list[Expr]) -> Expr:
+        """Row-major offset of an index."""
+        total: Expr = index(0)
+        for size, position in zip(self.shape, at, strict=True):
+            left, right = match(total * index(size), index(position))
+            total = left + right
+        return total
+
+
+class Emitter:
+    """Statements in the making. `symbols` holds the values of the kernel's symbolic sizes."""
+
+    def __init__(self, symbols: Mapping[str, Expr]) -> None:
+        self.symbols = dict(symbols)
+        self._frames: list[list[Any]] = [[]]
+        self._memos: list[dict[Any, Any]] = [{}]
+        self._count = 0
+
+    # --- structure ------------------------------------------------------------------------------
+
+    @contextmanager
+    def loop(
+        self, name: str, extent: Any, *, start: Any = 0, kind: Any = SERIAL
+    ) -> Iterator[Expr]:
+        """A loop over [start, start + extent); a loop of one step leaves no trace."""
+        if is_int(index(extent)) and int(index(extent)) == 1:
+            yield index(start)
+            return
+        variable = tirx.Var(self._name(name), "int64")
+        self._push()
+        yield variable
+        self.add(ts.For(variable, index(start), index(extent), kind, self._pop()))
+
+    @contextmanager
+    def when(self, condition: Expr) -> Iterator[None]:
+        """Statements that run only when the condition holds."""
+        self._push()
+        yield
+        self.add(ts.IfThenElse(condition, self._pop(), None))
+
+    def unrolled(self, name: str, extent: int) -> Iterator[int]:
+        """Indices of a loop that is written out."""
+        return iter(range(extent))
+
+    def add(self, statement: Any) -> None:
+        self._frames[-1].append(statement)
+
+    def finish(self) -> Any:
+        """The whole body."""
+        assert len(self._frames) == 1, "a block is still open"
+        return _sequence(self._frames[0])
+
+    def _push(self) -> None:
+        self._frames.append([])
+        self._memos.append({})
+
+    def _pop(self) -> Any:
+        self._memos.pop()
+        return _sequence(self._frames.pop())
+
+    def _name(self, stem: str) -> str:
+        self._count += 1
+        return f"{stem}{self._count}"
+
+    # --- values ---------------------------------------------------------------------------------
+
+    def bind(self, value: Expr, stem: str = "v") -> Expr:
+        """Names a value, so that it is calculated once however often it is used."""
+        if isinstance(value, (tirx.Var, tirx.IntImm, tirx.FloatImm)):
+            return value
+        variable = tirx.Var(self._name(stem), value.ty)
+        self.add(ts.Bind(variable, value))
+        return variable
+
+    def remember(self, key: Any, value: Any) -> Any:
+        """Keeps a value for the rest of the current block."""
+        self._memos[-1][key] = value
+        return value
+
+    def recall(self, key: Any) -> Any:
+        """A value remembered in this block or one around it, or None."""
+        for memo in reversed(self._memos):
+            if key in memo:
+                return memo[key]
+        return None
+
+    def dim(self, dim: Dim) -> Expr:
+        """A dimension as an expression over the kernel's symbols."""
+        if isinstance(dim, int):
+            return index(dim)
+        known = self.recall(dim)
+        if known is not None:
+            return known
+        total: Expr = index(0)
+        for monomial, factor in dim.terms.items():
+            term: Expr = index(factor)
+            for atom in monomial:
+                if isinstance(atom, str):
+                    term = term * self.symbols[atom]
+                else:
+                    op, left, right = atom
+                    term = term * _FORMS[op](self.dim(left), self.dim(right))
+            total = total + term
+        return self.remember(dim, self.bind(total, "size"))
+
+    def shape(self, tensor: TensorType) -> list[Expr]:
+        return [self.dim(d) for d in tensor.shape]
+
+    # --- memory ---------------------------------------------------------------------------------
+
+    def load(self, buffer: Buffer, offset: Expr) -> Expr:
+        """The element(s) at an offset, in their compute type."""
+        return from_storage(tirx.BufferLoad(buffer.tir, [index(offset)]), buffer.dtype)
+
+    def store(self, buffer: Buffer, offset: Expr, value: Expr) -> None:
+        """Writes element(s) given in their compute type."""
+        offset = index(offset)
+        if lanes_of(offset) > 1:
+            offset, value = match(offset, value)
+        self.add(ts.BufferStore(buffer.tir, to_storage(value, buffer.dtype), [offset]))
+
+    def registers(self, name: str, dtype: DType, lanes: int) -> Buffer:
+        """A vector of scratch elements small enough for LLVM to keep in registers."""
+        tir = tirx.decl_buffer([index(lanes)], compute(dtype), name=self._name(name))
+        self.add(ts.AllocBuffer(tir))
+        return Buffer(tir, _IN_REGISTERS.get(dtype, dtype), (lanes,))
+
+
+_FORMS = {
+    "//": tirx.floordiv,
+    "%": tirx.floormod,
+    "min": tirx.min,
+    "max": tirx.max,
+}
+
+# Scratch elements are held in their compute type.
+_IN_REGISTERS = {DType.F16: DType.F32, DType.BF16: DType.F32}
+
+
+def _sequence(statements: list[Any]) -> Any:
+    if not statements:
+        return ts.Evaluate(tirx.const(0, "int32"))
+    return statements[0] if len(statements) == 1 else ts.SeqStmt(statements)
+
+
+def from_storage(bits: Expr, dtype: DType) -> Expr:
+    """Memory form → compute type."""
+    if dtype is DType.BOOL:
+        zero, bits = match(const(0, "uint8"), bits)
+        return bits != zero
+    if dtype is DType.BF16:
+        wide, shift = match(cast(bits, "uint32"), const(16, "uint32"))
+        return reinterpret(wide << shift, "float32")
+    return cast(bits, compute(dtype))
+
+
+def to_storage(value: Expr, dtype: DType) -> Expr:
+    """Compute type → memory form; bfloat16 rounds to nearest even, NaN stays NaN."""
+    if dtype is not DType.BF16:
+        return cast(value, storage(dtype))
+    bits = reinterpret(value, "uint32")
+    bits, one, shift, half, quiet = match(
+        bits, const(1, "uint32"), const(16, "uint32"), const(0x7FFF, "uint32"),
+        const(0x40, "uint32"),
+    )
+    rounded = (bits + half + ((bits >> shift) & one)) >> shift
+    return cast(select(tirx.isnan(value), (bits >> shift) | quiet, rounded), "uint16")
+
+
+def pointer(name: str, dtype: str) -> Any:
+    """A variable that holds an address of elements."""
+    return tirx.Var(name, tvm.ir.PointerType(tvm.ir.PrimType(dtype), "global"))

@@ -1,0 +1,79 @@
+"""Runs one fused group as a native kernel, for tests: a `kernel` op in, NumPy arrays out."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bireme.codegen.compile import object_code
+from bireme.codegen.kernel import emit_kernel
+from bireme.codegen.spec import kernel_spec
+from bireme.ir import Builder, Graph, Op, TensorType, Value, evaluate
+from bireme.targets.description import InstructionSet
+from bireme.targets.x86.levels import LEVELS
+
+Array = np.ndarray[Any, Any]
+
+
+def group(
+    inputs: Sequence[TensorType], body: Callable[..., Value | Sequence[Value]], kind: str = "pointwise"
+) -> Op:
+    """A graph holding one `kernel` op whose region is what `body(builder, *arguments)` builds."""
+    graph = Graph()
+    values = [graph.add_input(f"x{i}", t) for i, t in enumerate(inputs)]
+    outer = Builder(graph)
+    block = outer.block([v.type for v in values])
+    inner = Builder(graph, block=block)
+    results = body(inner, *block.arguments)
+    inner.yield_([results] if isinstance(results, Value) else list(results))
+    kernel = outer.op("kernel", values, regions=[block], kind=kind)
+    graph.set_outputs([(f"y{i}", v) for i, v in enumerate(kernel.results)])
+    return kernel
+
+
+def run_kernel(
+    kernel: Op,
+    inputs: Sequence[Array],
+    sizes: Mapping[str, int] | None = None,
+    level: InstructionSet = LEVELS[0],
+    split: int = 1,
+) -> tuple[int, list[Array]]:
+    """Status and results of the kernel's native code. `split` cuts the tasks into that many calls."""
+    sizes = sizes or {}
+    spec = kernel_spec(kernel)
+    emitted = emit_kernel(spec, level)
+    env = {f"s{i}": sizes[name] for i, name in enumerate(spec.symbols)}
+    results = [
+        np.full([evaluate(d, sizes) for d in v.type.shape], 99, v.type.dtype.numpy)
+        for v in kernel.results
+    ]
+    arrays = [*(np.ascontiguousarray(x) for x in inputs), *results]
+    addresses = np.array([a.ctypes.data for a in arrays], np.int64)
+    dims = np.array([*env.values(), 0], np.int64)
+    tasks = evaluate(emitted.work.tasks, env)
+    scratch = np.zeros(evaluate(emitted.work.workspace, env) + 64, np.uint8)
+    aligned = scratch.ctypes.data + (-scratch.ctypes.data) % 64
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.o")
+        path.write_bytes(object_code(emitted.function, level))
+        library = path.with_suffix(".so")
+        subprocess.run(["gcc", "-shared", "-o", library, path, "-lm"], check=True)
+        function = ctypes.CDLL(str(library)).kernel
+        status = 0
+        for part in range(split):
+            begin, end = tasks * part // split, tasks * (part + 1) // split
+            if begin < end:
+                status |= function(
+                    ctypes.c_void_p(addresses.ctypes.data),
+                    ctypes.c_void_p(dims.ctypes.data),
+                    ctypes.c_void_p(aligned),
+                    ctypes.c_int64(begin),
+                    ctypes.c_int64(end),
+                )
+    return status, results
