@@ -5,10 +5,12 @@ from __future__ import annotations
 from bireme.ir.opdef import OpDef
 from bireme.ir.ops import (
     constant,
+    contraction,
     control,
     elementwise,
     indexing,
     normalisation,
+    pooling,
     reduction,
     shape,
 )
@@ -28,5 +30,7 @@ OPS: dict[str, OpDef] = _table(
     indexing.OPS,
     reduction.OPS,
     normalisation.OPS,
+    contraction.OPS,
+    pooling.OPS,
     control.OPS,
 )

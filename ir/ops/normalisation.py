@@ -211,7 +211,7 @@ OPS = (
         attrs=(_EPSILON,),
         infer=_per_channel_type,
         reference=_batch_norm_reference,
-        fusion=Fusion.POINTWISE,
+        fusion=Fusion.REDUCTION,
         doc="`(x - mean) / sqrt(variance + epsilon) * scale + bias` with one of each for every channel "
         "(axis 1): batch normalisation at inference.",
     ),

@@ -1,0 +1,230 @@
+"""Sums of products: matrix product and convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bireme.ir.dims import Dim
+from bireme.ir.dtypes import NUMERIC
+from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
+from bireme.ir.ops._numeric import widen
+from bireme.ir.ops._rules import at_least, has_rank, one_per_axis, rank_at_least, same_dtype
+from bireme.ir.ops._windows import (
+    DILATIONS,
+    PADS,
+    STRIDES,
+    check_window,
+    padded,
+    taps,
+    window_counts,
+    windows,
+)
+from bireme.ir.ops.shape import pack, unpack
+from bireme.ir.types import TensorType
+
+
+def _matmul_type(t: Typing) -> Sequence[TensorType]:
+    a, b = t.types
+    dtype = same_dtype(t, t.types)
+    rank_at_least(t, a, 2, "a")
+    rank_at_least(t, b, 2, "b")
+    t.same(a.shape[-1], b.shape[-2], f"inner sizes of {a} and {b}")
+    batch = t.broadcast(a.shape[:-2], b.shape[:-2])
+    return [TensorType(dtype, (*batch, a.shape[-2], b.shape[-1]))]
+
+
+def _matmul_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    a, b = inputs
+    return [np.matmul(widen(a), widen(b)).astype(a.dtype, copy=False)]
+
+
+def _multiple(t: Typing, size: Dim, groups: int, what: str) -> None:
+    t.same(size % groups, 0, f"{what} {size} modulo {groups} groups")
+
+
+def _conv_type(t: Typing) -> Sequence[TensorType]:
+    x, w = t.types
+    dtype = same_dtype(t, t.types)
+    for name in ("groups", "in_block", "out_block"):
+        at_least(t, name, 1)
+    rank = len(t.attrs["strides"])
+    check_window(t, rank)
+    if t.attrs["out_block"] > 1:
+        return [_blocked_conv_type(t, x, w, rank)]
+    if t.attrs["in_block"] > 1:
+        raise t.fail("in_block needs an out_block above 1", "BM1006")
+    has_rank(t, x, rank + 2, "x")
+    has_rank(t, w, rank + 2, "w")
+    t.same(x.shape[1], w.shape[1] * t.attrs["groups"], f"channels of {x} and of filters {w}")
+    _multiple(t, w.shape[0], t.attrs["groups"], "filters")
+    counts = window_counts(t, x.shape[2:], w.shape[2:])
+    return [TensorType(dtype, (x.shape[0], w.shape[0], *counts))]
+
+
+def _blocked_conv_type(t: Typing, x: TensorType, w: TensorType, rank: int) -> TensorType:
+    inner, outer, groups = t.attrs["in_block"], t.attrs["out_block"], t.attrs["groups"]
+    plain = inner == 1
+    has_rank(t, x, rank + (2 if plain else 3), "x")
+    if not plain:
+        t.same(x.shape[-1], inner, "the last size of x is in_block")
+    if w.rank == rank + 2:
+        # Depthwise: one filter for each channel.
+        if inner != outer:
+            raise t.fail(f"depthwise blocks differ: {inner} and {outer}", "BM1006")
+        t.same(w.shape[-1], outer, "the last size of w is out_block")
+        t.same(x.shape[1], w.shape[0], f"channel blocks of {x} and of filters {w}")
+        kernel = w.shape[1:-1]
+    else:
+        has_rank(t, w, rank + 4, "w")
+        t.same(w.shape[-2], inner, "the size of w before its last is in_block")
+        t.same(w.shape[-1], outer, "the last size of w is out_block")
+        t.same(x.shape[1], w.shape[1] * groups, f"channel blocks of {x} and of filters {w}")
+        _multiple(t, w.shape[0], groups, "filter blocks")
+        kernel = w.shape[2:-2]
+    counts = window_counts(t, x.shape[2 : 2 + rank], kernel)
+    return TensorType(x.dtype, (x.shape[0], w.shape[0], *counts, outer))
+
+
+def convolve(
+    x: Array,
+    w: Array,
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    groups: int,
+) -> Array:
+    """Convolution of `[N, C, *S]` with `[O, C / groups, *K]`, as a matrix product for each group."""
+    kernel = w.shape[2:]
+    view = windows(padded(x, pads, 0), kernel, strides, dilations)
+    batch, channels, *sizes = view.shape
+    counts = sizes[: len(kernel)]
+    depth = w.size // max(w.shape[0], 1)
+    # [N, C, *out, *K] -> [N, G, C / G, *K, *out] -> columns of a matrix.
+    rank = len(kernel)
+    order = (0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))
+    length = int(np.prod(counts, dtype=np.int64))
+    columns = view.transpose(order).reshape(batch, groups, depth, length)
+    filters = w.reshape(groups, w.shape[0] // groups, depth)
+    return np.matmul(filters, columns).reshape(batch, w.shape[0], *counts)
+
+
+def _conv_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    x, w = map(widen, inputs)
+    window = (attrs["strides"], attrs["pads"], attrs["dilations"])
+    inner, outer, groups = attrs["in_block"], attrs["out_block"], attrs["groups"]
+    if outer == 1:
+        return [convolve(x, w, *window, groups).astype(inputs[0].dtype, copy=False)]
+    if inner > 1:
+        x = unpack(x, x.shape[1] * inner)
+    if w.ndim == len(attrs["strides"]) + 2:
+        w = np.moveaxis(w, -1, 1)
+        w = w.reshape(w.shape[0] * outer, 1, *w.shape[2:])
+        groups = w.shape[0]
+    else:
+        # [O/ob, C/ib, *K, ib, ob] -> [O/ob, ob, C/ib, ib, *K]
+        w = np.moveaxis(w, (-1, -2), (1, 3))
+        w = w.reshape(w.shape[0] * outer, w.shape[2] * inner, *w.shape[4:])
+    return [pack(convolve(x, w, *window, groups), outer).astype(inputs[0].dtype, copy=False)]
+
+
+def _conv_transpose_type(t: Typing) -> Sequence[TensorType]:
+    x, w = t.types
+    dtype = same_dtype(t, t.types)
+    at_least(t, "groups", 1)
+    rank = len(t.attrs["strides"])
+    check_window(t, rank)
+    one_per_axis(t, "output_padding", rank)
+    at_least(t, "output_padding", 0)
+    has_rank(t, x, rank + 2, "x")
+    has_rank(t, w, rank + 2, "w")
+    t.same(x.shape[1], w.shape[0], f"channels of {x} and of filters {w}")
+    _multiple(t, x.shape[1], t.attrs["groups"], "channels")
+    sizes: list[Dim] = []
+    for i, (size, taps_) in enumerate(zip(x.shape[2:], w.shape[2:], strict=True)):
+        span = (taps_ - 1) * t.attrs["dilations"][i] + 1
+        full = (size - 1) * t.attrs["strides"][i] + span + t.attrs["output_padding"][i]
+        found = full - t.attrs["pads"][i] - t.attrs["pads"][rank + i]
+        if isinstance(found, int) and found < 0:
+            raise t.fail(f"spatial axis {i}: the padding removes more than the {full} elements")
+        sizes.append(found)
+    return [TensorType(dtype, (x.shape[0], w.shape[1] * t.attrs["groups"], *sizes))]
+
+
+def _conv_transpose_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    x, w = map(widen, inputs)
+    strides, dilations, pads = attrs["strides"], attrs["dilations"], attrs["pads"]
+    groups, rank = attrs["groups"], len(attrs["strides"])
+    batch, channels, *counts = x.shape
+    filters, kernel = w.shape[1], w.shape[2:]
+    # Every input element times every tap of every filter: [N, G, O/G * K, S].
+    left = w.reshape(groups, channels // groups, -1).transpose(0, 2, 1)
+    right = x.reshape(batch, groups, channels // groups, -1)
+    products = np.matmul(left, right).reshape(batch, groups, filters, *kernel, *counts)
+    spans = [
+        max((n - 1) * s + (k - 1) * d + 1, 0) + extra
+        for n, s, k, d, extra in zip(
+            counts, strides, kernel, dilations, attrs["output_padding"], strict=True
+        )
+    ]
+    full = np.zeros((batch, groups * filters, *spans), x.dtype)
+    for place, target in taps(full, counts, kernel, strides, dilations):
+        target += products[(slice(None), slice(None), slice(None), *place)].reshape(target.shape)
+    inner = [slice(pads[i], spans[i] - pads[rank + i]) for i in range(rank)]
+    return [full[(slice(None), slice(None), *inner)].astype(inputs[0].dtype)]
+
+
+_GROUPS = Attr("groups", AttrKind.INT, 1, "groups of channels that do not see each other")
+
+OPS = (
+    OpDef(
+        name="matmul",
+        operands=(Operand("a", NUMERIC), Operand("b", NUMERIC)),
+        attrs=(),
+        infer=_matmul_type,
+        reference=_matmul_reference,
+        fusion=Fusion.CONTRACTION,
+        doc="Matrix product over the last two axes; the axes before them broadcast. float16 and "
+        "bfloat16 are summed in float32, integers wrap.",
+    ),
+    OpDef(
+        name="conv",
+        operands=(Operand("x", NUMERIC), Operand("w", NUMERIC)),
+        attrs=(
+            STRIDES,
+            PADS,
+            DILATIONS,
+            _GROUPS,
+            Attr("in_block", AttrKind.INT, 1, "channels in a block of `x`; 1: `x` is not blocked"),
+            Attr("out_block", AttrKind.INT, 1, "channels in a block of the result; 1: no blocks"),
+        ),
+        infer=_conv_type,
+        reference=_conv_reference,
+        fusion=Fusion.CONTRACTION,
+        doc="Convolution (cross-correlation) of `x [N, C, *S]` with `w [O, C/groups, *K]` to "
+        "`[N, O, *S']`, without bias; padding is zero. With `out_block` ob above 1 the channels are "
+        "blocked: `w` is `[O/ob, (C/groups)/ib, *K, ib, ob]` or, for a depthwise convolution "
+        "(ib = ob = b), `[C/b, *K, b]`; `x` is `[N, C/ib, *S, ib]`, with ib = 1 the plain "
+        "`[N, C, *S]`; the result is `[N, O/ob, *S', ob]`.",
+    ),
+    OpDef(
+        name="conv_transpose",
+        operands=(Operand("x", NUMERIC), Operand("w", NUMERIC)),
+        attrs=(
+            STRIDES,
+            Attr(
+                "pads", AttrKind.INTS,
+                doc="elements removed before each spatial axis of the result, then those after each",
+            ),
+            DILATIONS,
+            _GROUPS,
+            Attr("output_padding", AttrKind.INTS, doc="for each spatial axis, zeros added at its end"),
+        ),
+        infer=_conv_transpose_type,
+        reference=_conv_transpose_reference,
+        fusion=Fusion.CONTRACTION,
+        doc="Transposed convolution of `x [N, C, *S]` with `w [C, O/groups, *K]` to `[N, O, *S']`: each "
+        "element adds its multiple of the filters to the result, at `strides` times its place.",
+    ),
+)
