@@ -4,8 +4,9 @@
     session = Session(model)
     outputs = session.run({"x": x})
 
-Arrays go in without being copied if they are C-contiguous NumPy arrays or CPU DLPack objects. Every error is a
-:class:`RuntimeFault` with a stable code. This package imports nothing else of Bireme.
+Arrays go in without being copied if they are C-contiguous NumPy arrays or CPU DLPack objects.
+Every error is a :class:`RuntimeFault` with a stable code. This package imports nothing else of
+Bireme.
 """
 
 from __future__ import annotations
@@ -199,12 +200,10 @@ class Session:
         missing = [name for name in self._input_names if name not in inputs]
         if missing:
             raise _fault("missing_input", f"missing: {', '.join(missing)}")
-        unexpected = [str(name) for name in inputs if name not in self._input_names]
+        unexpected = ", ".join(str(name) for name in inputs if name not in self._input_names)
         if unexpected:
-            raise _fault(
-                "unexpected_input",
-                f"unexpected: {', '.join(unexpected)}; the model has {', '.join(self._input_names)}",
-            )
+            known = ", ".join(self._input_names)
+            raise _fault("unexpected_input", f"unexpected: {unexpected}; the model has {known}")
 
     @property
     def memory(self) -> Memory:

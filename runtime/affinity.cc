@@ -45,8 +45,8 @@ char* find_cgroup(char* lines, const char* controllers) {
   return nullptr;
 }
 
-// Smallest limit of a cgroup and those around it. In a container the group's own path often does not
-// exist below the mount point; the root of the mount is then the group itself.
+// Smallest limit of a cgroup and those around it. In a container the group's own path often does
+// not exist below the mount point; the root of the mount is then the group itself.
 uint32_t cgroup_v2_limit() {
   char lines[4096], text[64], path[PATH_MAX];
   if (!read_file("/proc/self/cgroup", lines, sizeof lines)) return 0;

@@ -1,4 +1,5 @@
-// The C interface: checks arguments, translates structs of any version, and calls the classes inside.
+// The C interface: checks arguments, translates structs of any version, and calls the classes
+// inside.
 #include <string.h>
 
 #include "model.h"
@@ -34,7 +35,8 @@ void give(const Struct& value, Struct* to) {
 template <class Struct>
 Struct take(const Struct* given, Struct defaults) {
   if (!given) return defaults;
-  const uint32_t bytes = given->struct_bytes < sizeof defaults ? given->struct_bytes : sizeof defaults;
+  const uint32_t bytes =
+      given->struct_bytes < sizeof defaults ? given->struct_bytes : sizeof defaults;
   memcpy(static_cast<void*>(&defaults), given, bytes);
   defaults.struct_bytes = sizeof defaults;
   return defaults;
@@ -104,9 +106,8 @@ int32_t bireme_model_load_file(const char* path, const bireme_load_options* opti
   });
 }
 
-int32_t bireme_model_load_memory(const void* data, size_t bytes,
-                                 const bireme_load_options* options, bireme_model** model,
-                                 bireme_status* status) {
+int32_t bireme_model_load_memory(const void* data, size_t bytes, const bireme_load_options* options,
+                                 bireme_model** model, bireme_status* status) {
   return report(status, [&](Fault& fault) {
     if (!data) return null_argument(fault, "data");
     if (!model) return null_argument(fault, "model");

@@ -13,13 +13,13 @@ Code place_arena(const fb::Plan& plan, const int64_t* bytes, int64_t* offsets, i
     uint64_t start = tensor.offset();
     for (uint32_t before : each(tensor.after())) {
       // Neither overflows: both are at most INT64_MAX, checked below when `before` was placed.
-      const uint64_t end = static_cast<uint64_t>(offsets[before]) + static_cast<uint64_t>(bytes[before]);
+      const uint64_t end =
+          static_cast<uint64_t>(offsets[before]) + static_cast<uint64_t>(bytes[before]);
       if (end > start) start = end;
     }
     uint64_t end;
     if (!round_up(start, kAlignment, &start) ||
-        __builtin_add_overflow(start, static_cast<uint64_t>(bytes[index]), &end) ||
-        end > INT64_MAX)
+        __builtin_add_overflow(start, static_cast<uint64_t>(bytes[index]), &end) || end > INT64_MAX)
       return fail(fault, Code::size_overflow, "tensor %s: the arena is too large",
                   tensor_name(tensor));
     offsets[index] = static_cast<int64_t>(start);

@@ -9,8 +9,9 @@
 
 namespace bireme {
 
-// Places the tensors of `plan.arena_order` (docs/artefact.md, "Arena"). `bytes` has the size of every tensor,
-// not negative; `offsets` has one place for every tensor, and gets those of Arena ones.
+// Places the tensors of `plan.arena_order` (docs/artefact.md, "Arena"). `bytes` has the size of
+// every tensor, not negative; `offsets` has one place for every tensor, and gets those of Arena
+// ones.
 Code place_arena(const fb::Plan& plan, const int64_t* bytes, int64_t* offsets, int64_t* arena_bytes,
                  Fault& fault);
 

@@ -23,9 +23,9 @@ struct Sizes {
 // Checks count, dtypes and ranks of `inputs`, which are what no shape can change.
 Code check_inputs(const Model& model, const bireme_tensor* inputs, uint32_t count, Fault& fault);
 
-// Binds symbols and computes `sizes`. Afterwards shapes are consistent with the model, its constraints hold,
-// every tensor has a size that is not negative and holds its elements, and every view lies inside its base, also while
-// a loop moves it. `inputs` has passed check_inputs.
+// Binds symbols and computes `sizes`. Afterwards shapes are consistent with the model, its
+// constraints hold, every tensor has a size that is not negative and holds its elements, and every
+// view lies inside its base, also while a loop moves it. `inputs` has passed check_inputs.
 Code bind_sizes(const Model& model, const bireme_tensor* inputs, Sizes& sizes, Fault& fault);
 
 }  // namespace bireme

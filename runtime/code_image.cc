@@ -35,22 +35,23 @@ Code CodeImage::load(const Mapping& artefact, uint64_t code_offset, const fb::Pl
     return link(fault);
   }
   const size_t count = length(plan.images());
-  return fail(fault, Code::no_code_for_cpu, "%zu code images, the plainest for %s; usable level: %s%d",
-              count, count ? plan.images()->Get(static_cast<uint32_t>(count - 1))->isa()->c_str() : "-",
+  return fail(fault, Code::no_code_for_cpu,
+              "%zu code images, the plainest for %s; usable level: %s%d", count,
+              count ? plan.images()->Get(static_cast<uint32_t>(count - 1))->isa()->c_str() : "-",
               level ? "v" : "none, ", level ? level + 1 : 0);
 }
 
-// Pages of a file are shared with every process that loads it. Where the file cannot be mapped with the
-// page size of this system, or there is no file, the code is copied.
+// Pages of a file are shared with every process that loads it. Where the file cannot be mapped with
+// the page size of this system, or there is no file, the code is copied.
 Code CodeImage::map(const Mapping& artefact, uint64_t offset, Fault& fault) {
   bytes_ = image_->bytes();
   const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const bool from_file = artefact.file() >= 0 && offset % page == 0 && bytes_ % page == 0 &&
                          image_->import_offset() % page == 0;
-  void* memory = from_file ? mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, artefact.file(),
-                                  static_cast<off_t>(offset))
-                           : mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      from_file ? mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, artefact.file(),
+                       static_cast<off_t>(offset))
+                : mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
     return fail(fault, Code::cannot_map_code, "mmap of %zu bytes: %s", bytes_, strerror(errno));
   data_ = static_cast<uint8_t*>(memory);
@@ -71,7 +72,8 @@ Code CodeImage::link(Fault& fault) {
   }
   if (table_bytes && mprotect(data_ + code_bytes, table_bytes, PROT_READ) != 0)
     return fail(fault, Code::cannot_map_code, "mprotect: %s", strerror(errno));
-  __builtin___clear_cache(reinterpret_cast<char*>(data_), reinterpret_cast<char*>(data_ + code_bytes));
+  __builtin___clear_cache(reinterpret_cast<char*>(data_),
+                          reinterpret_cast<char*>(data_ + code_bytes));
   if (mprotect(data_, code_bytes, PROT_READ | PROT_EXEC) != 0)
     return fail(fault, Code::cannot_map_code, "mprotect: %s", strerror(errno));
   return Code::ok;

@@ -1,4 +1,5 @@
-// Native code of an artefact: chosen for this CPU, mapped, linked to the C library, made executable.
+// Native code of an artefact: chosen for this CPU, mapped, linked to the C library, made
+// executable.
 #ifndef BIREME_RUNTIME_CODE_IMAGE_H_
 #define BIREME_RUNTIME_CODE_IMAGE_H_
 
@@ -21,9 +22,9 @@ class CodeImage {
   CodeImage& operator=(const CodeImage&) = delete;
   ~CodeImage();
 
-  // Loads the first image of `plan`, which is verified, that this CPU has the instruction set for; `max_isa`
-  // may lower what it has (null: it does not). `code_offset` is where the code section starts in `artefact`.
-  // No page is ever writable and executable at once.
+  // Loads the first image of `plan`, which is verified, that this CPU has the instruction set for;
+  // `max_isa` may lower what it has (null: it does not). `code_offset` is where the code section
+  // starts in `artefact`. No page is ever writable and executable at once.
   Code load(const Mapping& artefact, uint64_t code_offset, const fb::Plan& plan,
             const char* max_isa, Fault& fault);
 

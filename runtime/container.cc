@@ -62,7 +62,8 @@ Code parse_container(const uint8_t* data, size_t bytes, bool check_weights, Cont
       section.offset = 0;
       continue;
     }
-    // Bounds by subtraction: offset + bytes may overflow, bytes - offset cannot after the first test.
+    // Bounds by subtraction: offset + bytes may overflow, bytes - offset cannot after the first
+    // test.
     if (section.offset > bytes || section.bytes > bytes - section.offset)
       return fail(fault, Code::header_corrupt, "the %s section ends after the file", rule.name);
     if (section.offset < end)

@@ -1,8 +1,8 @@
 // The artefact's fixed header and its three sections (docs/artefact.md, "Container").
 //
-// After parse_container succeeds: every section lies inside the bytes given, sections are in order and
-// do not overlap, their offsets are aligned as the format says, and plan and code (and weights, unless skipped)
-// have the hash the header gives. Nothing is promised about what the sections say.
+// After parse_container succeeds: every section lies inside the bytes given, sections are in order
+// and do not overlap, their offsets are aligned as the format says, and plan and code (and weights,
+// unless skipped) have the hash the header gives. Nothing is promised about what the sections say.
 #ifndef BIREME_RUNTIME_CONTAINER_H_
 #define BIREME_RUNTIME_CONTAINER_H_
 

@@ -7,8 +7,8 @@ namespace bireme {
 // Name of the target family this runtime is built for, as Plan.target has it.
 extern const char kTarget[];
 
-// Position of an instruction set in its family, from 1; a higher one contains the lower ones.
-// 0: the runtime does not know the name.
+// Position of an instruction set in its family, from 1; a higher one contains the lower ones. 0:
+// the runtime does not know the name.
 int isa_level(const char* isa);
 
 // The best level the processor and the operating system support together.

@@ -24,7 +24,7 @@ using Scale = T(T, int);
 #define BIREME_IMPORT(name) {#name, reinterpret_cast<void*>(&::name)},
 #define BIREME_MATH(kind, name)                                          \
   {#name, reinterpret_cast<void*>(static_cast<kind<double>*>(&::name))}, \
-  {#name "f", reinterpret_cast<void*>(static_cast<kind<float>*>(&::name##f))},
+      {#name "f", reinterpret_cast<void*>(static_cast<kind<float>*>(&::name##f))},
 
 const Import kImports[] = {
 #include "imports.def"

@@ -9,7 +9,8 @@ namespace {
 
 // A thread that sleeps needs about this long to join in, so less work than this is not worth it.
 constexpr int64_t kWakeNanoseconds = 5'000;
-// A piece that a thread takes should last at least this long, or taking pieces costs more than they do.
+// A piece that a thread takes should last at least this long, or taking pieces costs more than they
+// do.
 constexpr int64_t kPieceNanoseconds = 1'000;
 
 struct Shared {
@@ -20,8 +21,8 @@ struct Shared {
   std::atomic<int32_t> fault{0};
 };
 
-// Takes half of an equal share of what is left: large pieces first, small ones at the end, so that cores of unequal
-// speed finish together.
+// Takes half of an equal share of what is left: large pieces first, small ones at the end, so that
+// cores of unequal speed finish together.
 bool take_piece(Shared& shared, int64_t* begin, int64_t* end) {
   const int64_t tasks = shared.launch->tasks;
   int64_t first = shared.next.load(std::memory_order_relaxed);

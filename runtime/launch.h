@@ -20,8 +20,8 @@ struct Launch {
   uint32_t threads;         // at most
 };
 
-// Runs all tasks. Returns 0 or the number that one of the failing calls returned; tasks that had not
-// begun by then are left out.
+// Runs all tasks. Returns 0 or the number that one of the failing calls returned; tasks that had
+// not begun by then are left out.
 int32_t run_launch(const Launch& launch);
 
 }  // namespace bireme

@@ -23,8 +23,7 @@ Code Mapping::open_file(const char* path, Fault& fault) {
   struct stat info;
   if (fstat(file_, &info) != 0)
     return fail(fault, Code::cannot_open, "%s: %s", path, strerror(errno));
-  if (!S_ISREG(info.st_mode))
-    return fail(fault, Code::cannot_open, "%s: not a regular file", path);
+  if (!S_ISREG(info.st_mode)) return fail(fault, Code::cannot_open, "%s: not a regular file", path);
   if (info.st_size == 0) return fail(fault, Code::not_an_artefact, "%s: the file is empty", path);
   const size_t bytes = static_cast<size_t>(info.st_size);
   void* address = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file_, 0);
@@ -42,8 +41,7 @@ Code Mapping::use_memory(const void* data, size_t bytes, Fault& fault) {
     bytes_ = bytes;
     return Code::ok;
   }
-  void* copy =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* copy = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (copy == MAP_FAILED)
     return fail(fault, Code::out_of_memory, "a copy of the artefact needs %zu bytes", bytes);
   memcpy(copy, data, bytes);

@@ -1,5 +1,5 @@
-// The two ways the runtime holds memory. Both report failure instead of throwing, and both are used only
-// while loading and planning, never while a plan runs.
+// The two ways the runtime holds memory. Both report failure instead of throwing, and both are used
+// only while loading and planning, never while a plan runs.
 #ifndef BIREME_RUNTIME_MEMORY_H_
 #define BIREME_RUNTIME_MEMORY_H_
 

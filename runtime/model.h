@@ -1,4 +1,5 @@
-// A loaded artefact: verified plan, weights, executable kernels. Immutable, so threads share it freely.
+// A loaded artefact: verified plan, weights, executable kernels. Immutable, so threads share it
+// freely.
 #ifndef BIREME_RUNTIME_MODEL_H_
 #define BIREME_RUNTIME_MODEL_H_
 
@@ -25,8 +26,8 @@ class Model {
  public:
   // The loaded model has one owner; retain and release count further ones.
   static Code load_file(const char* path, const LoadOptions& options, Model** model, Fault& fault);
-  static Code load_memory(const void* data, size_t bytes, const LoadOptions& options,
-                          Model** model, Fault& fault);
+  static Code load_memory(const void* data, size_t bytes, const LoadOptions& options, Model** model,
+                          Fault& fault);
   void retain() { owners_.fetch_add(1, std::memory_order_relaxed); }
   void release();
 

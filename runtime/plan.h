@@ -40,8 +40,8 @@ inline size_t dtype_bytes(fb::DType dtype) {
 }
 
 inline const char* dtype_name(fb::DType dtype) {
-  constexpr const char* kNames[] = {"bool",   "int8",   "uint8",   "int16",    "uint16",
-                                    "int32",  "uint32", "int64",   "uint64",   "float16",
+  constexpr const char* kNames[] = {"bool",     "int8",    "uint8",  "int16",  "uint16",
+                                    "int32",    "uint32",  "int64",  "uint64", "float16",
                                     "bfloat16", "float32", "float64"};
   return dtype <= fb::DType::MAX ? kNames[static_cast<uint8_t>(dtype)] : "?";
 }

@@ -33,9 +33,10 @@ bool spin_until(Condition done) {
   return false;
 }
 
-// One piece of work at a time. `ticket` says how many workers may still join it (high half) and how many are
-// in it (low half). A worker joins by a compare-and-swap that takes a place, so it can never enter work that
-// has been closed; the caller closes it, waits until nobody is inside, and only then may reuse the fields.
+// One piece of work at a time. `ticket` says how many workers may still join it (high half) and how
+// many are in it (low half). A worker joins by a compare-and-swap that takes a place, so it can
+// never enter work that has been closed; the caller closes it, waits until nobody is inside, and
+// only then may reuse the fields.
 class Pool {
  public:
   void run(void (*body)(void*, uint32_t), void* context, uint32_t workers) {
@@ -71,7 +72,8 @@ class Pool {
     return true;
   }
 
-  // When the library is unloaded or the process ends. Work that another thread has here is let finish.
+  // When the library is unloaded or the process ends. Work that another thread has here is let
+  // finish.
   void shut_down() {
     while (busy_.exchange(true, std::memory_order_acquire)) sched_yield();
     stop();  // stays busy: whoever still runs a session works alone
@@ -114,8 +116,8 @@ class Pool {
     context_ = context;
     workers_wanted_ = workers;
     ticket_.store((workers - 1) * kPlace, std::memory_order_release);
-    // A worker counts itself as a sleeper before it looks at the epoch a last time; both are sequentially
-    // consistent, so either it sees this epoch or it is seen as a sleeper here.
+    // A worker counts itself as a sleeper before it looks at the epoch a last time; both are
+    // sequentially consistent, so either it sees this epoch or it is seen as a sleeper here.
     epoch_.fetch_add(1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0)
       futex_wake(epoch_, static_cast<int>(workers - 1));

@@ -1,9 +1,10 @@
 // Worker threads of the process, shared by all sessions; the only global state of the runtime.
 //
-// Threads are started when first needed, sleep while nothing runs, and after a piece of work look for the next
-// one for a few microseconds only. If the pool is busy with another session's work, the caller does its own work
-// alone instead of waiting: more threads than cores would help neither.
-// After fork() a child has none of the threads; it starts its own when it first needs them.
+// Threads are started when first needed, sleep while nothing runs, and after a piece of work look
+// for the next one for a few microseconds only. If the pool is busy with another session's work,
+// the caller does its own work alone instead of waiting: more threads than cores would help
+// neither. After fork() a child has none of the threads; it starts its own when it first needs
+// them.
 #ifndef BIREME_RUNTIME_POOL_H_
 #define BIREME_RUNTIME_POOL_H_
 
@@ -14,9 +15,9 @@
 
 namespace bireme {
 
-// Calls body(context, w) for w in [0, workers), at most once each, on the calling thread (w = 0) and on those
-// workers that are free in time; returns when all calls have ended. So `body` must take its share of the work
-// from a common counter until there is none left.
+// Calls body(context, w) for w in [0, workers), at most once each, on the calling thread (w = 0)
+// and on those workers that are free in time; returns when all calls have ended. So `body` must
+// take its share of the work from a common counter until there is none left.
 void pool_run(void (*body)(void* context, uint32_t worker), void* context, uint32_t workers);
 
 // Threads of the pool, the calling one included.

@@ -138,8 +138,7 @@ class Model {
 class Buffer {
  public:
   explicit Buffer(const nb::object& object) {
-    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_C_CONTIGUOUS) != 0)
-      throw nb::python_error();
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_C_CONTIGUOUS) != 0) throw nb::python_error();
     shape_.assign(view_.shape, view_.shape + view_.ndim);
   }
   ~Buffer() { PyBuffer_Release(&view_); }
@@ -158,17 +157,28 @@ class Buffer {
 
 nb::dlpack::dtype numpy_dtype(bireme_dtype dtype) {
   switch (dtype) {
-    case BIREME_BOOL: return nb::dtype<bool>();
-    case BIREME_I8: return nb::dtype<int8_t>();
-    case BIREME_U8: return nb::dtype<uint8_t>();
-    case BIREME_I16: return nb::dtype<int16_t>();
-    case BIREME_I32: return nb::dtype<int32_t>();
-    case BIREME_U32: return nb::dtype<uint32_t>();
-    case BIREME_I64: return nb::dtype<int64_t>();
-    case BIREME_U64: return nb::dtype<uint64_t>();
-    case BIREME_F32: return nb::dtype<float>();
-    case BIREME_F64: return nb::dtype<double>();
-    default: return nb::dtype<uint16_t>();  // 16-bit floats: the caller views them as what they are
+    case BIREME_BOOL:
+      return nb::dtype<bool>();
+    case BIREME_I8:
+      return nb::dtype<int8_t>();
+    case BIREME_U8:
+      return nb::dtype<uint8_t>();
+    case BIREME_I16:
+      return nb::dtype<int16_t>();
+    case BIREME_I32:
+      return nb::dtype<int32_t>();
+    case BIREME_U32:
+      return nb::dtype<uint32_t>();
+    case BIREME_I64:
+      return nb::dtype<int64_t>();
+    case BIREME_U64:
+      return nb::dtype<uint64_t>();
+    case BIREME_F32:
+      return nb::dtype<float>();
+    case BIREME_F64:
+      return nb::dtype<double>();
+    default:
+      return nb::dtype<uint16_t>();  // 16-bit floats: the caller views them as what they are
   }
 }
 

@@ -41,15 +41,32 @@ Code evaluate_scalars(const fb::Scalar* program, size_t count, const int64_t* sy
     const int64_t b = values[entry.b()];
     bool defined = true;
     switch (entry.op()) {
-      case fb::ScalarOp::Add: defined = !__builtin_add_overflow(a, b, &values[i]); break;
-      case fb::ScalarOp::Sub: defined = !__builtin_sub_overflow(a, b, &values[i]); break;
-      case fb::ScalarOp::Mul: defined = !__builtin_mul_overflow(a, b, &values[i]); break;
-      case fb::ScalarOp::FloorDiv: defined = floor_divide(a, b, &values[i]); break;
-      case fb::ScalarOp::CeilDiv: defined = ceil_divide(a, b, &values[i]); break;
-      case fb::ScalarOp::Mod: defined = floor_modulo(a, b, &values[i]); break;
-      case fb::ScalarOp::Min: values[i] = a < b ? a : b; break;
-      case fb::ScalarOp::Max: values[i] = a < b ? b : a; break;
-      default: defined = false;
+      case fb::ScalarOp::Add:
+        defined = !__builtin_add_overflow(a, b, &values[i]);
+        break;
+      case fb::ScalarOp::Sub:
+        defined = !__builtin_sub_overflow(a, b, &values[i]);
+        break;
+      case fb::ScalarOp::Mul:
+        defined = !__builtin_mul_overflow(a, b, &values[i]);
+        break;
+      case fb::ScalarOp::FloorDiv:
+        defined = floor_divide(a, b, &values[i]);
+        break;
+      case fb::ScalarOp::CeilDiv:
+        defined = ceil_divide(a, b, &values[i]);
+        break;
+      case fb::ScalarOp::Mod:
+        defined = floor_modulo(a, b, &values[i]);
+        break;
+      case fb::ScalarOp::Min:
+        values[i] = a < b ? a : b;
+        break;
+      case fb::ScalarOp::Max:
+        values[i] = a < b ? b : a;
+        break;
+      default:
+        defined = false;
     }
     if (!defined)
       return fail(fault, Code::size_overflow,

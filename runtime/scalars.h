@@ -17,8 +17,8 @@ struct ScalarHints {
   Array<int64_t> value;     // at the symbols' hints
 };
 
-// Evaluates `program`, which is verified, in order; `values` has one place for each entry.
-// Fails with size_overflow where an entry overflows int64 or divides by zero.
+// Evaluates `program`, which is verified, in order; `values` has one place for each entry. Fails
+// with size_overflow where an entry overflows int64 or divides by zero.
 Code evaluate_scalars(const fb::Scalar* program, size_t count, const int64_t* symbols,
                       int64_t* values, Fault& fault);
 

@@ -1,4 +1,4 @@
-"""The plan's FlatBuffers classes, generated from ``runtime/schema/model.fbs`` when the package is built.
+"""The plan's FlatBuffers classes, generated from ``runtime/schema/model.fbs`` by the build.
 
 Compilers write a plan with the object classes (``PlanT``, ``TensorT``, ...)::
 
@@ -8,4 +8,11 @@ Compilers write a plan with the object classes (``PlanT``, ``TensorT``, ...)::
 docs/artefact.md gives the meaning of every field and the container around the plan.
 """
 
-from bireme.runtime._schema.model_generated import *  # noqa: F403
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the generated module exists only where the package is installed
+
+    def __getattr__(name: str) -> Any: ...
+
+else:
+    from bireme.runtime._schema.model_generated import *  # noqa: F403

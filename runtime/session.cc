@@ -69,7 +69,8 @@ Code Session::initialise(Model& model, uint32_t threads, bool profile, Fault& fa
   for (uint32_t index : each(plan.inputs())) {
     const uint32_t rank = static_cast<uint32_t>(length(tensor(index).shape()));
     for (uint32_t i = 0; i < rank; ++i) shape[i] = model.dims(index)[i].size;
-    inputs[position++] = {nullptr, 0, shape, rank, static_cast<bireme_dtype>(tensor(index).dtype())};
+    inputs[position++] = {nullptr, 0, shape, rank,
+                          static_cast<bireme_dtype>(tensor(index).dtype())};
     shape += rank;
   }
   return prepare(inputs.data(), fault);
@@ -101,7 +102,8 @@ Code Session::list_patches(Fault& fault) {
       !moving_.create(count[moving]))
     return fail(fault, Code::out_of_memory, "for the session");
 
-  // Counting sort by loop: the counts become ends of ranges, and filling from the back makes them starts.
+  // Counting sort by loop: the counts become ends of ranges, and filling from the back makes them
+  // starts.
   uint32_t total = 0;
   for (uint32_t& entry : moving_of_) entry = total += entry;
   for_each_slot([&](Kind kind, Patch patch) {
@@ -134,7 +136,8 @@ Code Session::prepare(const bireme_tensor* inputs, Fault& fault) {
   if (shapes_are_current(inputs)) return Code::ok;
   prepared_ = false;  // until everything below has succeeded
   BIREME_TRY(bind_sizes(*model_, inputs, sizes_, fault));
-  BIREME_TRY(place_arena(model_->plan(), sizes_.bytes.data(), offsets_.data(), &arena_bytes_, fault));
+  BIREME_TRY(
+      place_arena(model_->plan(), sizes_.bytes.data(), offsets_.data(), &arena_bytes_, fault));
   BIREME_TRY(reserve(fault));
   fill_fixed_addresses();
   remember_shapes(inputs);
@@ -202,8 +205,11 @@ Code Session::make_step(uint32_t index, size_t* workspace, Fault& fault) {
     case fb::Opcode::JumpIfFalse:
       return bytes_of(0) >= 1 ? Code::ok : bad("the size of a condition", bytes_of(0));
     case fb::Opcode::LoopBegin:
-    case fb::Opcode::LoopEnd: step.trip = sizes_.scalars[instruction.trip()]; return Code::ok;
-    case fb::Opcode::Jump: return Code::ok;
+    case fb::Opcode::LoopEnd:
+      step.trip = sizes_.scalars[instruction.trip()];
+      return Code::ok;
+    case fb::Opcode::Jump:
+      return Code::ok;
   }
   return Code::ok;
 }
@@ -219,15 +225,22 @@ void* Session::address(uint32_t index) const {
   const fb::Tensor& base = tensor(base_index);
   uint8_t* start = nullptr;
   switch (base.place()) {
-    case fb::Place::Arena: start = arena_.data() + offsets_[base_index]; break;
+    case fb::Place::Arena:
+      start = arena_.data() + offsets_[base_index];
+      break;
     // Kernels do not write to weights; the mapping is read-only.
-    case fb::Place::Weight: start = const_cast<uint8_t*>(model_->weights()) + base.offset(); break;
-    default: start = external_address_[base_index]; break;
+    case fb::Place::Weight:
+      start = const_cast<uint8_t*>(model_->weights()) + base.offset();
+      break;
+    default:
+      start = external_address_[base_index];
+      break;
   }
   if (base_index == index) return start;
   int64_t offset = sizes_.scalars[wanted.view_offset()];
   if (wanted.loop() >= 0)
-    offset += sizes_.scalars[wanted.loop_stride()] * counters_[static_cast<uint32_t>(wanted.loop())];
+    offset +=
+        sizes_.scalars[wanted.loop_stride()] * counters_[static_cast<uint32_t>(wanted.loop())];
   return start + offset;
 }
 

@@ -92,16 +92,17 @@ class Session {
   Array<int64_t> shapes_;         // of the inputs that sizes_ belongs to, one after another
   Array<int64_t> output_shapes_;  // one after another
   Array<Step> steps_;
-  Array<int64_t> dims_;       // arguments of kernels that are numbers
-  Array<void*> slots_;        // arguments of kernels that are addresses
-  Array<Patch> fixed_;        // slots that change with the sizes only
-  Array<Patch> external_;     // slots in the caller's memory: change with every run
-  Array<Patch> moving_;       // slots that move with a loop, sorted by loop
-  Array<uint32_t> moving_of_; // where each loop's part of moving_ starts; one more entry at the end
+  Array<int64_t> dims_;    // arguments of kernels that are numbers
+  Array<void*> slots_;     // arguments of kernels that are addresses
+  Array<Patch> fixed_;     // slots that change with the sizes only
+  Array<Patch> external_;  // slots in the caller's memory: change with every run
+  Array<Patch> moving_;    // slots that move with a loop, sorted by loop
+  Array<uint32_t>
+      moving_of_;  // where each loop's part of moving_ starts; one more entry at the end
   Array<int64_t> counters_;
-  Array<int64_t> offsets_;    // of Arena tensors
+  Array<int64_t> offsets_;            // of Arena tensors
   Array<uint8_t*> external_address_;  // of Input and Output tensors, by tensor
-  Array<Time> times_;         // empty if the session does not profile
+  Array<Time> times_;                 // empty if the session does not profile
 
   Block arena_;
   Block workspace_;

@@ -18,9 +18,12 @@ uint64_t now() {
 
 Code code_of_fault(int32_t fault) {
   switch (fault) {
-    case 1: return Code::index_out_of_range;
-    case 2: return Code::division_by_zero;
-    default: return Code::kernel_fault;
+    case 1:
+      return Code::index_out_of_range;
+    case 2:
+      return Code::division_by_zero;
+    default:
+      return Code::kernel_fault;
   }
 }
 
@@ -112,11 +115,14 @@ Code Session::execute_step(uint32_t index, uint32_t* next, Fault& fault) {
   const Step& step = steps_[index];
   void* const* arguments = slots_.data() + step.first_argument;
   switch (step.op) {
-    case fb::Opcode::Launch: return launch(step, index, fault);
+    case fb::Opcode::Launch:
+      return launch(step, index, fault);
     case fb::Opcode::Copy:
       if (step.bytes > 0) memmove(arguments[1], arguments[0], static_cast<size_t>(step.bytes));
       return Code::ok;
-    case fb::Opcode::Jump: *next = step.target; return Code::ok;
+    case fb::Opcode::Jump:
+      *next = step.target;
+      return Code::ok;
     case fb::Opcode::JumpIfFalse:
       if (*static_cast<const uint8_t*>(arguments[0]) == 0) *next = step.target;
       return Code::ok;

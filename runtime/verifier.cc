@@ -44,11 +44,15 @@ class Verifier {
       const fb::Scalar& entry = *plan_.scalars()->Get(static_cast<uint32_t>(i));
       const uint64_t a = static_cast<uint64_t>(entry.a());  // a negative one becomes too large
       switch (entry.op()) {
-        case fb::ScalarOp::Const: constant_[i] = 1; continue;
-        case fb::ScalarOp::Symbol:
-          if (a >= symbol_count) return bad("scalar %zu: there is no symbol %llu", i, static_cast<ull>(a));
+        case fb::ScalarOp::Const:
+          constant_[i] = 1;
           continue;
-        default: break;
+        case fb::ScalarOp::Symbol:
+          if (a >= symbol_count)
+            return bad("scalar %zu: there is no symbol %llu", i, static_cast<ull>(a));
+          continue;
+        default:
+          break;
       }
       if (entry.op() > fb::ScalarOp::MAX) return bad("scalar %zu: unknown operation", i);
       if (a >= i || entry.b() >= i) return bad("scalar %zu refers to one that is not before it", i);
@@ -103,11 +107,17 @@ class Verifier {
           for (uint32_t before : each(tensor.after()))
             if (before >= count) return bad("tensor %zu: there is no tensor %u", i, before);
           break;
-        case fb::Place::Weight: BIREME_TRY(weight(tensor, i)); break;
-        case fb::Place::View: BIREME_TRY(view(tensor, i)); break;
+        case fb::Place::Weight:
+          BIREME_TRY(weight(tensor, i));
+          break;
+        case fb::Place::View:
+          BIREME_TRY(view(tensor, i));
+          break;
         case fb::Place::Input:
-        case fb::Place::Output: break;
-        default: return bad("tensor %zu: unknown place", i);
+        case fb::Place::Output:
+          break;
+        default:
+          return bad("tensor %zu: unknown place", i);
       }
     }
     return Code::ok;
@@ -257,7 +267,9 @@ class Verifier {
         return bad("instruction %u: there is no source %u", pc, instruction.source());
       for (uint32_t argument : each(instruction.args())) BIREME_TRY(operand(argument, pc));
       switch (instruction.op()) {
-        case fb::Opcode::Launch: BIREME_TRY(launch(instruction, pc)); break;
+        case fb::Opcode::Launch:
+          BIREME_TRY(launch(instruction, pc));
+          break;
         case fb::Opcode::Copy:
           if (length(instruction.args()) != 2) return bad("instruction %u: Copy takes 2", pc);
           if (is_read_only(instruction.args()->Get(1)))
@@ -268,10 +280,15 @@ class Verifier {
               plan_.tensors()->Get(instruction.args()->Get(0))->dtype() != fb::DType::Bool)
             return bad("instruction %u: JumpIfFalse takes one bool", pc);
           [[fallthrough]];
-        case fb::Opcode::Jump: BIREME_TRY(jump(instruction.target(), pc)); break;
+        case fb::Opcode::Jump:
+          BIREME_TRY(jump(instruction.target(), pc));
+          break;
         case fb::Opcode::LoopBegin:
-        case fb::Opcode::LoopEnd: BIREME_TRY(loop(instruction, pc)); break;
-        default: return bad("instruction %u: unknown operation", pc);
+        case fb::Opcode::LoopEnd:
+          BIREME_TRY(loop(instruction, pc));
+          break;
+        default:
+          return bad("instruction %u: unknown operation", pc);
       }
     }
     return Code::ok;
@@ -350,8 +367,8 @@ class Verifier {
   Array<int64_t>& value_;
   Fault& fault_;
   Array<Loop> loops_;
-  Array<uint32_t> inside_;   // innermost loop around each instruction; a LoopEnd is inside its own
-  Array<uint32_t> outer_;    // loop around each loop
+  Array<uint32_t> inside_;  // innermost loop around each instruction; a LoopEnd is inside its own
+  Array<uint32_t> outer_;   // loop around each loop
 };
 
 }  // namespace

@@ -115,14 +115,16 @@ class PlanBuilder:
 
     def launch(self, kernel: int, args: Sequence[int], tasks: int, source: int) -> None:
         entry = schema.InstructionT()
-        entry.op, entry.kernel, entry.args, entry.dims = schema.Opcode.Launch, kernel, list(args), []
+        entry.op, entry.kernel = schema.Opcode.Launch, kernel
+        entry.args, entry.dims = list(args), []
         entry.tasks, entry.source = tasks, source
         entry.cost, entry.workspace = self.scalar(0), self.scalar(0)
         self.plan.instructions.append(entry)
 
     def copy(self, source_tensor: int, target_tensor: int, source: int) -> None:
         entry = schema.InstructionT()
-        entry.op, entry.args, entry.source = schema.Opcode.Copy, [source_tensor, target_tensor], source
+        entry.op, entry.source = schema.Opcode.Copy, source
+        entry.args = [source_tensor, target_tensor]
         self.plan.instructions.append(entry)
 
     def finish(self, weights: bytes = b"", isa: str = "x86-64-v2") -> bytes:
@@ -143,7 +145,7 @@ class PlanBuilder:
 
 
 def doubling(*, symbolic: bool = True, code: bytes = DOUBLE_F32) -> bytes:
-    """x [n, 3] float32 -> y = 2 x through the arena; n in [1, 100] or fixed to 4."""
+    """X [n, 3] float32 -> y = 2 x through the arena; n in [1, 100] or fixed to 4."""
     b = PlanBuilder()
     n = b.symbol("n", 1, 100, hint=4) if symbolic else b.scalar(4)
     shape = (n, b.scalar(3))
@@ -158,7 +160,7 @@ def doubling(*, symbolic: bool = True, code: bytes = DOUBLE_F32) -> bytes:
 
 
 def identity(dtype: int, width: int) -> bytes:
-    """x [n] -> y = x for one element type."""
+    """X [n] -> y = x for one element type."""
     b = PlanBuilder()
     shape = (b.symbol("n"),)
     x = b.tensor("x", schema.Place.Input, dtype, shape, width)

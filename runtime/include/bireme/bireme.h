@@ -3,20 +3,21 @@
  *   bireme_model* model;
  *   bireme_session* session;
  *   bireme_status status = BIREME_STATUS_INIT;
- *   if (bireme_model_load_file("model.bireme", NULL, &model, &status)) { puts(status.message); ... }
- *   if (bireme_session_create(model, NULL, &session, &status)) ...
- *   if (bireme_session_run(session, inputs, 1, outputs, 1, &status)) ...
+ *   if (bireme_model_load_file("model.bireme", NULL, &model, &status) ||
+ *       bireme_session_create(model, NULL, &session, &status) ||
+ *       bireme_session_run(session, inputs, 1, outputs, 1, &status))
+ *     printf("BM%d: %s\n", status.code, status.message);
  *
  * Rules that hold everywhere:
- *  - Every function that can fail returns 0 or a code of runtime/errors.def and fills `status`, which may
- *    be NULL. Nothing is thrown, nothing is printed, no argument makes the process crash or exit except
- *    an address that is not what the function documents.
- *  - Structs start with `struct_bytes`, set to sizeof by their BIREME_..._INIT macro, so that a program
- *    built with an older header keeps working with a newer library.
- *  - A model may be used by any number of threads at once. A session is used by one thread at a time.
+ *  - Every function that can fail returns 0 or a code of runtime/errors.def and fills `status`,
+ *    which may be NULL. Nothing is thrown, nothing is printed, and no argument makes the process
+ *    crash or exit except an address that is not what the function documents.
+ *  - Structs start with `struct_bytes`, set to sizeof by their BIREME_..._INIT macro, so that a
+ *    program built with an older header keeps working with a newer library.
+ *  - A model may be used by any number of threads at once, a session by one thread at a time.
  *  - Strings returned belong to the model or to the library and are UTF-8.
- *  - Loading checks the file completely, but running it executes native code from it: load only files
- *    that you would also load as a shared library.
+ *  - Loading checks the file completely, but running it executes native code from it: load only
+ *    files that you would also load as a shared library.
  */
 #ifndef BIREME_BIREME_H_
 #define BIREME_BIREME_H_
@@ -142,8 +143,8 @@ typedef struct bireme_model_info {
   const char* producer; /* compiler that wrote the artefact */
   const char* isa;      /* instruction set of the code in use; "" for a model without kernels */
   uint64_t weight_bytes;
-  uint64_t code_bytes;             /* of the image in use */
-  uint64_t arena_hint_bytes;       /* arena at the sizes the plan was optimised for */
+  uint64_t code_bytes;              /* of the image in use */
+  uint64_t arena_hint_bytes;        /* arena at the sizes the plan was optimised for */
   uint64_t arena_lower_bound_bytes; /* no plan can need less there */
 } bireme_model_info;
 
@@ -171,17 +172,18 @@ BIREME_API int32_t bireme_session_create(bireme_model* model, const bireme_sessi
 /* NULL is allowed. */
 BIREME_API void bireme_session_free(bireme_session* session);
 
-/* Checks the shapes and dtypes of `inputs` (in the model's order; `data` is not looked at), reserves the memory
- * for a run with them, and fills `outputs` with shape, rank, dtype and bytes; `data` is left alone.
- * Optional: run does the same. `output_count` may be 0. */
+/* Checks the shapes and dtypes of `inputs` (in the model's order; `data` is not looked at),
+ * reserves the memory for a run with them, and fills `outputs` with shape, rank, dtype and bytes;
+ * `data` is left alone. Optional: run does the same. `output_count` may be 0. */
 BIREME_API int32_t bireme_session_plan(bireme_session* session, const bireme_tensor* inputs,
                                        uint32_t input_count, bireme_tensor* outputs,
                                        uint32_t output_count, bireme_status* status);
 
-/* Runs the model. For each output either `data` is NULL, and is set to memory of the session that is
- * valid until its next call, or it is the caller's memory of `bytes` bytes. Shape, rank, dtype and
- * bytes are filled in; the shape belongs to the session. An output's memory must not overlap an
- * input's. Nothing is allocated unless a shape, or the set of outputs left to the session, is new. */
+/* Runs the model. For each output either `data` is NULL, and is set to memory of the session that
+ * is valid until its next call, or it is the caller's memory of `bytes` bytes. Shape, rank, dtype
+ * and bytes are filled in; the shape belongs to the session. An output's memory must not overlap an
+ * input's. Nothing is allocated unless a shape, or the set of outputs left to the session, is new.
+ */
 BIREME_API int32_t bireme_session_run(bireme_session* session, const bireme_tensor* inputs,
                                       uint32_t input_count, bireme_tensor* outputs,
                                       uint32_t output_count, bireme_status* status);
