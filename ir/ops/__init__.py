@@ -11,6 +11,8 @@ from bireme.ir.ops import (
     indexing,
     normalisation,
     pooling,
+    quantisation,
+    recurrent,
     reduction,
     shape,
 )
@@ -32,5 +34,7 @@ OPS: dict[str, OpDef] = _table(
     normalisation.OPS,
     contraction.OPS,
     pooling.OPS,
+    recurrent.OPS,
+    quantisation.OPS,
     control.OPS,
 )
