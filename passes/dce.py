@@ -1,0 +1,42 @@
+"""Dead-code elimination."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bireme.ir import Graph
+from bireme.passes.manager import Outcome, Pass, count
+from bireme.passes.rewrite import remove_unused
+from bireme.targets.description import Description
+
+
+@dataclass(frozen=True)
+class Dce(Pass):
+    """Removes ops whose results nothing reads, in every region, and weights that no op names.
+
+    Before::
+
+        %0 = exp(%x)
+        %1 = relu(%x)
+        return %1
+
+    After::
+
+        %0 = relu(%x)
+        return %0
+
+    Ops have no side effects; a removed op can no longer report a run-time fault.
+    """
+
+    name: ClassVar[str] = "dce"
+
+    def run(self, graph: Graph, description: Description) -> Outcome:
+        removed = remove_unused(graph.body)
+        named = {op.attrs["name"] for op in graph.walk() if op.name == "constant"}
+        unused = [name for name in graph.weights if name not in named]
+        for name in unused:
+            del graph.weights[name]
+        if not removed and not unused:
+            return Outcome(False)
+        return Outcome(True, f"removed {count(removed, 'op')} and {count(len(unused), 'weight')}")

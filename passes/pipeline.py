@@ -1,0 +1,54 @@
+"""The passes by name, and the pipeline that prepares a graph for code generation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bireme.ir import BiremeError, Graph
+from bireme.passes.cse import Cse
+from bireme.passes.dce import Dce
+from bireme.passes.fold_batch_norm import FoldBatchNorm
+from bireme.passes.fold_constants import FoldConstants
+from bireme.passes.fuse import Fuse
+from bireme.passes.manager import Dump, Pass, PassRecord, run_passes
+from bireme.targets.description import Description
+
+PASSES: dict[str, type[Pass]] = {
+    each.name: each for each in (Cse, Dce, FoldBatchNorm, FoldConstants, Fuse)
+}
+
+DEFAULT: tuple[Pass, ...] = (
+    Dce(),
+    FoldConstants(),
+    FoldBatchNorm(),
+    FoldConstants(),
+    Cse(),
+    Dce(),
+    Fuse(),
+)
+
+
+def make_pass(name: str, **options: Any) -> Pass:
+    """The pass called `name` on the command line. Raises BM3001 for an unknown name or option."""
+    if name not in PASSES:
+        raise BiremeError("BM3001", f"expected one of {', '.join(sorted(PASSES))}; found {name!r}")
+    try:
+        return PASSES[name](**options)
+    except TypeError:
+        known = ", ".join(PASSES[name].__dataclass_fields__) or "no options"
+        given = ", ".join(options)
+        raise BiremeError("BM3001", f"{name} takes {known}; found {given}", where=name) from None
+
+
+def optimise(
+    graph: Graph,
+    description: Description,
+    *,
+    verify: bool = False,
+    dump: Dump | None = None,
+    passes: Sequence[Pass] = DEFAULT,
+    report: Callable[[PassRecord], None] | None = None,
+) -> list[PassRecord]:
+    """Runs the default pipeline (or `passes`) on `graph`, in place. See `run_passes`."""
+    return run_passes(graph, description, passes, verify=verify, dump=dump, report=report)

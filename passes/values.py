@@ -1,0 +1,63 @@
+"""Questions that several passes ask of values."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from bireme.ir import Op, TensorType, Value
+from bireme.ir.opdef import Array
+
+
+def static_bytes(tensor: TensorType) -> int:
+    """Size of a tensor whose shape is known."""
+    return prod(tensor.static_shape) * tensor.dtype.bytes
+
+
+def only_user(value: Value) -> Op | None:
+    """The op that alone reads `value`, once; None when there are more uses or none."""
+    uses = value.uses
+    return uses[0][0] if len(uses) == 1 else None
+
+
+def producer(value: Value, *names: str) -> Op | None:
+    """The op that makes `value` when it has one of these names."""
+    owner = value.owner
+    return owner if owner is not None and owner.name in names else None
+
+
+def producer_for_one(value: Value, *names: str) -> Op | None:
+    """Like `producer`, when the value has one use only."""
+    return producer(value, *names) if len(value.uses) == 1 else None
+
+
+def per_channel(value: Value, rank: int, axis: int) -> Array | None:
+    """The vector of a constant that, broadcast to `rank` axes, varies along `axis` only.
+
+    The vector has length 1 when the constant does not vary at all.
+    """
+    array = value.constant
+    if array is None or array.ndim > rank:
+        return None
+    shape = (1,) * (rank - array.ndim) + array.shape
+    if any(size != 1 for i, size in enumerate(shape) if i != axis):
+        return None
+    return array.reshape(-1)
+
+
+def along(vector: Array, rank: int, axis: int) -> Array:
+    """A vector shaped to broadcast along `axis` of a tensor of `rank` axes."""
+    return vector.reshape([-1] + [1] * (rank - 1 - axis))
+
+
+def uniform(value: Value) -> float | int | bool | None:
+    """The number that every element of a constant equals bit for bit, else None."""
+    array = value.constant
+    if array is None or array.size == 0:
+        return None
+    first = array.reshape(-1)[0]
+    if array.size > 1 and not np.array_equal(array, np.full_like(array, first)):
+        return None
+    number: float | int | bool = first.item()
+    return number
