@@ -14,6 +14,8 @@ from bireme.ir.ops import (
     quantisation,
     recurrent,
     reduction,
+    resize,
+    sampling,
     shape,
 )
 
@@ -34,6 +36,8 @@ OPS: dict[str, OpDef] = _table(
     normalisation.OPS,
     contraction.OPS,
     pooling.OPS,
+    resize.OPS,
+    sampling.OPS,
     recurrent.OPS,
     quantisation.OPS,
     control.OPS,
