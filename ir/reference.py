@@ -1,0 +1,256 @@
+"""The reference interpreter: runs a graph on NumPy arrays, op by op, as the op table specifies.
+
+It is the yardstick that compiled results are compared with, and what evaluates ops eagerly and while
+folding constants. It favours plainness over speed, but a ResNet-50 takes it only seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bireme.ir.dims import Dim, DimExpr, evaluate, symbols_of
+from bireme.ir.dtypes import DType
+from bireme.ir.errors import BiremeError
+from bireme.ir.graph import Block, Graph, Op, SymbolRange, Value
+from bireme.ir.opdef import Array, Attrs, AttrKind, OpDef
+from bireme.ir.ops import OPS
+from bireme.ir.types import TensorType
+
+# Called with every value as it is made, and its data.
+Trace = Callable[[Value, Array], None]
+
+
+def run(
+    graph: Graph, inputs: Mapping[str, Array], *, trace: Trace | None = None
+) -> dict[str, Array]:
+    """Outputs of `graph` by name.
+
+    `inputs` are arrays by input name, of exactly the declared element types. `trace` sees every value,
+    the inputs first, values in regions once for every time they are made. Raises BM6003 when inputs do
+    not fit, or when data does not (an index out of range).
+    """
+    arrays = [_checked_input(graph, inputs, v, n) for v, n in _named_inputs(graph, inputs)]
+    sizes = bind_symbols(graph, inputs)
+    machine = _Machine(graph, sizes, trace)
+    with np.errstate(all="ignore"):
+        results = machine.run_main(arrays)
+    return dict(zip(graph.output_names, results, strict=True))
+
+
+def run_op(name: str, inputs: Sequence[Array], attrs: Attrs | None = None) -> list[Array]:
+    """Results of one op without regions; attributes left out take their defaults.
+
+    Raises what the op's type rule raises, and BM2007 for an attribute with a symbolic size.
+    """
+    definition = OPS[name]
+    complete = evaluated(definition, definition.complete(attrs or {}), {})
+    arrays = [np.asarray(x) for x in inputs]
+    definition.result_types([TensorType(DType.of(x), x.shape) for x in arrays], complete)
+    with np.errstate(all="ignore"):
+        return [np.asarray(x) for x in definition.reference(arrays, complete)]
+
+
+def evaluated(definition: OpDef, attrs: Attrs, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Complete attributes with every dimension a number. Raises BM2007 for a symbol without a size."""
+    kinds = {a.name: a.kind for a in definition.attrs}
+    return {
+        name: tuple(evaluate(d, sizes) for d in value) if kinds[name] is AttrKind.DIMS else value
+        for name, value in attrs.items()
+    }
+
+
+# --- binding ------------------------------------------------------------------------------------
+
+
+def _named_inputs(graph: Graph, inputs: Mapping[str, Array]) -> list[tuple[Value, str]]:
+    names = graph.input_names
+    missing = [n for n in names if n not in inputs]
+    unknown = [n for n in inputs if n not in names]
+    if missing or unknown:
+        faults = [f"{n!r} is missing" for n in missing] + [f"{n!r} is unknown" for n in unknown]
+        raise BiremeError("BM6003", f"{'; '.join(faults)}; the model has {', '.join(names)}")
+    return list(zip(graph.inputs, names, strict=True))
+
+
+def _checked_input(graph: Graph, inputs: Mapping[str, Array], value: Value, name: str) -> Array:
+    """The array of an input, its element type and rank checked."""
+    array = np.asarray(inputs[name])
+    wanted = value.type
+    if array.dtype != wanted.dtype.numpy or array.ndim != wanted.rank:
+        found = f"{array.dtype}[{', '.join(map(str, array.shape))}]"
+        raise BiremeError("BM6003", f"expected {wanted}; found {found}", where=name)
+    return array
+
+
+def bind_symbols(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, int]:
+    """Sizes of the graph's symbols, from the shapes of its inputs (all of the right rank).
+
+    Raises BM6003, naming input and dimension, for sizes that contradict a number, each other, the
+    symbol's range, or what an op assumes.
+    """
+    found = {
+        f"{name}, dimension {axis}": (dim, int(size))
+        for name, value in zip(graph.input_names, graph.inputs, strict=True)
+        for axis, (dim, size) in enumerate(
+            zip(value.type.shape, np.shape(inputs[name]), strict=True)
+        )
+    }
+    sizes: dict[str, int] = {}
+    # Plain symbols first; then expressions that have one unknown left.
+    for place, (dim, size) in sorted(found.items(), key=lambda item: len(str(item[1][0]))):
+        _solve(dim, size, sizes, place)
+    for place, (dim, size) in found.items():
+        expected = evaluate(dim, sizes)
+        if expected != size:
+            text = str(dim) if isinstance(dim, int) else f"{dim} = {expected}"
+            raise BiremeError("BM6003", f"expected {text}; found {size}", where=place)
+    _check_ranges(graph.symbols, sizes, {dim: place for place, (dim, _) in found.items()})
+    return sizes
+
+
+def _solve(dim: Dim, size: int, sizes: dict[str, int], place: str) -> None:
+    """Sets the symbol of a dimension that is linear in one symbol without a size yet."""
+    unknown = symbols_of(dim) - set(sizes)
+    if len(unknown) != 1 or not isinstance(dim, DimExpr):
+        return
+    (name,) = unknown
+    # Whatever the known symbols are, dim = rest + slope * unknown if it is linear.
+    rest = evaluate(dim, {**sizes, name: 0})
+    slope = evaluate(dim, {**sizes, name: 1}) - rest
+    value, remainder = divmod(size - rest, slope) if slope else (0, 1)
+    if remainder or value < 0 or evaluate(dim, {**sizes, name: value}) != size:
+        raise BiremeError("BM6003", f"no {name} makes {dim} equal to {size}", where=place)
+    sizes[name] = value
+
+
+def _check_ranges(
+    ranges: Mapping[str, SymbolRange], sizes: Mapping[str, int], places: Mapping[Dim, str]
+) -> None:
+    for name, allowed in ranges.items():
+        size = sizes[name]
+        if size < allowed.least or (allowed.most is not None and size > allowed.most):
+            most = "any number" if allowed.most is None else allowed.most
+            where = next(p for d, p in places.items() if name in symbols_of(d))
+            raise BiremeError(
+                "BM6003", f"{name} is {size}; allowed are {allowed.least} to {most}", where=where
+            )
+
+
+# --- running ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One op, made ready: attributes evaluated, values as slots of the machine's memory."""
+
+    op: Op
+    definition: OpDef
+    attrs: Attrs
+    operands: tuple[int, ...]
+    results: tuple[int, ...]
+    regions: tuple[_Code, ...]
+    # Slots that nothing reads after this step.
+    dead: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Code:
+    """A block, made ready."""
+
+    arguments: tuple[int, ...]
+    steps: tuple[_Step, ...]
+    yields: tuple[int, ...]
+
+
+class _Machine:
+    """Memory and code of one run."""
+
+    def __init__(self, graph: Graph, sizes: Mapping[str, int], trace: Trace | None) -> None:
+        self._graph = graph
+        self._sizes = sizes
+        self._trace = trace
+        self._slots: dict[Value, int] = {}
+        self._values: list[Value] = []
+        self._memory: dict[int, Array] = {}
+        self._code = self._ready(graph.body, release=True)
+
+    def run_main(self, inputs: Sequence[Array]) -> list[Array]:
+        return [np.asarray(x, order="C") for x in self._run(self._code, inputs)]
+
+    def _slot(self, value: Value) -> int:
+        if value not in self._slots:
+            self._slots[value] = len(self._values)
+            self._values.append(value)
+        return self._slots[value]
+
+    def _ready(self, block: Block, *, release: bool = False) -> _Code:
+        arguments = tuple(map(self._slot, block.arguments))
+        steps = [self._ready_op(op) for op in block.ops]
+        yields = tuple(map(self._slot, block.yields))
+        if release:
+            steps = _with_releases(steps, keep=set(yields))
+        return _Code(arguments, tuple(steps), yields)
+
+    def _ready_op(self, op: Op) -> _Step:
+        operands = tuple(map(self._slot, op.operands))
+        regions = tuple(map(self._ready, op.blocks))
+        results = tuple(map(self._slot, op.results))
+        attrs = evaluated(op.definition, op.attrs, self._sizes)
+        for constraint in op.constraints:
+            a, b = evaluate(constraint.a, self._sizes), evaluate(constraint.b, self._sizes)
+            if a != b:
+                detail = f"sizes {constraint.a} = {a} and {constraint.b} = {b} must be equal"
+                raise BiremeError("BM6003", detail, where=op.node or op.name)
+        return _Step(op, op.definition, attrs, operands, results, regions, ())
+
+    def _run(self, code: _Code, inputs: Sequence[Array]) -> list[Array]:
+        self._store(code.arguments, inputs)
+        for step in code.steps:
+            self._store(step.results, self._results(step))
+            for slot in step.dead:
+                self._memory.pop(slot, None)
+        return [self._memory[slot] for slot in code.yields]
+
+    def _results(self, step: _Step) -> Sequence[Array]:
+        if step.op.name == "constant":
+            return [self._graph.weight(step.attrs["name"], step.op.result.type)]
+        operands = [self._memory[slot] for slot in step.operands]
+        try:
+            if step.regions:
+                regions = [self._function(code) for code in step.regions]
+                return step.definition.reference(operands, step.attrs, regions)
+            return step.definition.reference(operands, step.attrs)
+        except BiremeError as error:
+            raise error.at(step.op.node or step.op.name) from None
+
+    def _function(self, code: _Code) -> Callable[..., list[Array]]:
+        return lambda *inputs: self._run(code, inputs)
+
+    def _store(self, slots: Sequence[int], arrays: Sequence[Array]) -> None:
+        for slot, array in zip(slots, arrays, strict=True):
+            self._memory[slot] = np.asarray(array)
+            if self._trace is not None:
+                self._trace(self._values[slot], self._memory[slot])
+
+
+def _reads(step: _Step) -> set[int]:
+    """Slots that a step reads, those read in its regions included."""
+    found = set(step.operands)
+    for code in step.regions:
+        found |= set(code.yields).union(*map(_reads, code.steps))
+    return found
+
+
+def _with_releases(steps: Sequence[_Step], keep: set[int]) -> list[_Step]:
+    """The steps of the function, each dropping the values that it is the last to use."""
+    seen = set(keep)
+    released = []
+    for step in reversed(steps):
+        used = _reads(step) | set(step.results)
+        released.append(replace(step, dead=tuple(used - seen)))
+        seen |= used
+    return released[::-1]
