@@ -27,6 +27,7 @@ class Emitted:
 
     function: Any
     work: Work
+    kind: str
 
 
 def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -> Emitted:
@@ -55,7 +56,7 @@ def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -
 
     symbols = [f"s{i}" for i in range(len(spec.symbols))]
     function = kernel_function(name, arguments, symbols, body)
-    return Emitted(function, works[0])
+    return Emitted(function, works[0], template.__module__.rpartition(".")[2])
 
 
 def template_of(graph: Graph) -> Callable[[Emission], Work]:

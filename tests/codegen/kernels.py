@@ -16,7 +16,7 @@ from bireme.codegen.kernel import emit_kernel
 from bireme.codegen.spec import kernel_spec
 from bireme.ir import Builder, Graph, Op, TensorType, Value, evaluate
 from bireme.targets.description import InstructionSet
-from bireme.targets.x86.levels import LEVELS
+from bireme.targets.x86.chips import LEVELS
 
 Array = np.ndarray[Any, Any]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bireme.ir import DType, TensorType, evaluate, symbol
-from bireme.targets.x86.levels import LEVELS
+from bireme.targets.x86.chips import LEVELS
 from tests.codegen.kernels import group, run_kernel
 
 N, H = symbol("n"), symbol("h")

@@ -1,0 +1,78 @@
+"""Gives the plan's arena tensors their places: who is alive when, then the memory planner.
+
+The instruction list is the time line. A tensor lives from the first to the last instruction that touches
+it, through whatever views. In a loop that is not enough: a tensor that exists before the loop, or whose
+rows the loop fills, must last until the loop is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bireme.codegen.plan import Plan
+from bireme.ir import evaluate
+from bireme.passes.memory_plan import Buffer, plan_memory
+
+
+@dataclass
+class _Span:
+    first: int
+    last: int
+
+    def cover(self, first: int, last: int) -> None:
+        self.first, self.last = min(self.first, first), max(self.last, last)
+
+
+def place_arena(plan: Plan) -> None:
+    """Fills in `offset`, `after`, `arena_order` and the arena's figures."""
+    hints = {name: sizes.hint for name, sizes in plan.symbols.items()}
+    memory = plan_memory(
+        Buffer(number, evaluate(plan.tensors[number].bytes, hints), span.first, span.last)
+        for number, span in sorted(_spans(plan).items())
+    )
+    plan.arena_bytes, plan.arena_lower_bound = memory.arena, memory.lower_bound
+    for placement in memory.placements:
+        tensor = plan.tensors[placement.id]
+        plan.arena_order.append(placement.id)
+        if plan.symbols:
+            tensor.after = placement.after
+        else:
+            tensor.offset = placement.offset
+
+
+def _spans(plan: Plan) -> dict[int, _Span]:
+    """First and last instruction of each arena tensor's life."""
+    spans: dict[int, _Span] = {}
+    touches: list[tuple[int, int]] = []
+    for time, instruction in enumerate(plan.instructions):
+        for number in instruction.args:
+            tensor = plan.tensors[number]
+            root = tensor.base if tensor.place == "View" else number
+            if plan.tensors[root].place != "Arena":
+                continue
+            touches.append((root, time))
+            spans.setdefault(root, _Span(time, time)).cover(time, time)
+    # Inner loops come first, so that what they stretch is seen by the loops around them.
+    for begin, end in _loops(plan):
+        for root, time in touches:
+            if begin <= time <= end:
+                span = spans[root]
+                carried = span.first < begin or span.last > end or _is_row(plan, root)
+                if carried:
+                    span.cover(begin, end)
+    return spans
+
+
+def _loops(plan: Plan) -> list[tuple[int, int]]:
+    """Runs of instructions that may repeat, innermost first."""
+    found = [
+        (i.target, time)
+        for time, i in enumerate(plan.instructions)
+        if i.op in ("Jump", "LoopEnd") and i.target <= time
+    ]
+    return sorted(found, key=lambda run: run[1] - run[0])
+
+
+def _is_row(plan: Plan, root: int) -> bool:
+    """Whether a loop visits the tensor row by row."""
+    return any(t.place == "View" and t.base == root and t.loop != -1 for t in plan.tensors)

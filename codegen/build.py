@@ -1,0 +1,110 @@
+"""Compiles the kernels of a model: from the cache where it can, in parallel where it must."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from bireme.codegen.cache import CompiledKernel, KernelCache, entry_key
+from bireme.codegen.spec import KernelSpec
+from bireme.codegen.wire import receive, send
+from bireme.ir import BiremeError
+from bireme.targets.registry import Target
+
+# (kernels done, kernels in all)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _Job:
+    spec: KernelSpec
+    level: int
+    key: str
+
+
+class _Worker:
+    """One compile process."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "bireme.codegen.worker"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def compile(self, target: Target, job: _Job) -> CompiledKernel:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        spec = job.spec
+        request = (target.name, job.level, spec.text, dict(spec.weights), spec.symbols)
+        try:
+            send(self._process.stdin, request)
+            answer = receive(self._process.stdout)
+        except OSError:
+            answer = None
+        if isinstance(answer, CompiledKernel):
+            return answer
+        if answer is None:
+            raise BiremeError("BM3005", f"the compiler crashed on the kernel\n{spec.text}")
+        code, detail, where, hint = answer  # type: ignore[misc]
+        raise BiremeError(code, detail, where=where, hint=hint)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def compile_kernels(
+    specs: Sequence[KernelSpec],
+    target: Target,
+    cache: KernelCache,
+    *,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> list[list[CompiledKernel]]:
+    """For each specification, its code for each of the target's levels.
+
+    `jobs` is how many compile processes may run, by default one for each core this process may use.
+    Raises the first kernel's BM3004 or BM3005.
+    """
+    levels = target.description.levels
+    work = [
+        _Job(spec, number, entry_key(spec.key, f"{target.name}/{level.name}", ""))
+        for spec in specs
+        for number, level in enumerate(levels)
+    ]
+    found = {job.key: kernel for job in work if (kernel := cache.get(job.key)) is not None}
+    missing = list({job.key: job for job in work if job.key not in found}.values())
+    total, done = len({job.key for job in work}), len(found)
+    if progress:
+        progress(done, total)
+    if missing:
+        count = min(jobs or len(os.sched_getaffinity(0)), len(missing))
+        workers = [_Worker() for _ in range(count)]
+        idle: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in workers:
+            idle.put(worker)
+
+        def run(job: _Job) -> tuple[_Job, CompiledKernel]:
+            worker = idle.get()
+            try:
+                return job, worker.compile(target, job)
+            finally:
+                idle.put(worker)
+
+        executor = ThreadPoolExecutor(count)
+        try:
+            for job, kernel in executor.map(run, missing):
+                found[job.key] = kernel
+                cache.put(job.key, kernel)
+                done += 1
+                if progress:
+                    progress(done, total)
+        finally:
+            executor.shutdown(cancel_futures=True)
+            for worker in workers:
+                worker.close()
+    keys = [job.key for job in work]
+    width = len(levels)
+    return [[found[k] for k in keys[i : i + width]] for i in range(0, len(keys), width)]

@@ -1,0 +1,104 @@
+"""Compiled kernels on disk, so that a model compiled again, or another with equal layers, is ready at once.
+
+An entry's key covers the kernel's specification, the instruction set, and the compiler itself (its
+version and its own source), so nothing is ever invalidated. Files are written whole or not at all, and
+checked when read; a cache that cannot be written to is only slower.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import xxhash
+
+from bireme.ir.dims import Dim, parse
+
+_MAGIC = b"BIREKRN1"
+
+
+@dataclass(frozen=True)
+class CompiledKernel:
+    """Object code of a kernel for one instruction set, and how it is launched."""
+
+    code: bytes
+    tasks: Dim
+    workspace: Dim
+    kind: str
+
+
+def default_folder() -> Path:
+    """Where kernels are kept: the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "bireme", "kernels")
+
+
+@cache
+def compiler_fingerprint() -> str:
+    """Digest of everything besides the specification that decides what code comes out."""
+    digest = hashlib.sha256(version("apache-tvm").encode())
+    root = Path(__file__).parent
+    for folder in (root, root.parent / "targets", root.parent / "ir"):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def entry_key(spec_key: str, level: str, schedule: str) -> str:
+    text = "\0".join((spec_key, level, schedule, compiler_fingerprint()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class KernelCache:
+    """Entries in one folder; `folder` None keeps nothing."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def get(self, key: str) -> CompiledKernel | None:
+        """The entry, or None when there is none or the file is damaged."""
+        if self._folder is None:
+            return None
+        try:
+            data = (self._folder / key[:2] / key).read_bytes()
+        except OSError:
+            return None
+        return _decode(data)
+
+    def put(self, key: str, kernel: CompiledKernel) -> None:
+        """Keeps an entry; a folder that cannot be written to is not an error."""
+        if self._folder is None:
+            return
+        folder = self._folder / key[:2]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=folder)
+            with os.fdopen(handle, "wb") as file:
+                file.write(_encode(kernel))
+            os.replace(name, folder / key)
+        except OSError:
+            self._folder = None
+
+
+def _encode(kernel: CompiledKernel) -> bytes:
+    fields = {"tasks": str(kernel.tasks), "workspace": str(kernel.workspace), "kind": kernel.kind}
+    head = json.dumps(fields).encode()
+    body = len(head).to_bytes(4, "little") + head + kernel.code
+    return _MAGIC + xxhash.xxh64_digest(body) + body
+
+
+def _decode(data: bytes) -> CompiledKernel | None:
+    body = data[16:]
+    if data[:8] != _MAGIC or data[8:16] != xxhash.xxh64_digest(body):
+        return None
+    size = int.from_bytes(body[:4], "little")
+    fields = json.loads(body[4 : 4 + size])
+    return CompiledKernel(
+        body[4 + size :], parse(fields["tasks"]), parse(fields["workspace"]), fields["kind"]
+    )

@@ -1,0 +1,285 @@
+"""Lowers a fused graph to a plan: kernels become launches, control flow becomes jumps and loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bireme.codegen.plan import Instruction, Plan, SizeCheck, Source, Tensor
+from bireme.codegen.spec import KernelSpec, kernel_spec
+from bireme.ir import BiremeError, Block, Dim, Graph, Op, TensorType, Value, product, symbol
+
+# Rough speed of one core, to tell launches that are worth waking a thread for from those that are not.
+_FLOPS_PER_NS = 40
+_BYTES_PER_NS = 8
+_CONTRACTIONS = frozenset({"matmul", "conv", "conv_transpose"})
+
+
+def lower(graph: Graph) -> tuple[Plan, list[KernelSpec]]:
+    """The plan of a fused graph and the distinct kernels it launches.
+
+    `tasks` and `workspace` of the launches, and places in the arena, are filled in later, when kernels
+    are compiled and memory is planned. Raises BM3004 for an op that no kernel holds.
+    """
+    lowering = _Lowering(graph)
+    lowering.run()
+    return lowering.plan, lowering.specs
+
+
+class _Lowering:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.plan = Plan(graph.name, graph.symbols)
+        self.specs: list[KernelSpec] = []
+        self._kernels: dict[str, int] = {}
+        self._tensor: dict[Value, int] = {}
+        self._weights: dict[tuple[str, TensorType], int] = {}
+        self._sources: dict[Source, int] = {}
+        # Which op is lowered how; everything else must stand inside a kernel.
+        self._lower: Mapping[str, Callable[[Op], None]] = {
+            "constant": self._constant,
+            "kernel": self._kernel,
+            "reshape": self._reshape,
+            "if": self._if,
+            "while": self._while,
+            "scan": self._scan,
+        }
+
+    def run(self) -> None:
+        graph, plan = self.graph, self.plan
+        for name, value in zip(graph.input_names, graph.inputs, strict=True):
+            self._tensor[value] = self._new(value.type, "Input", name)
+        plan.inputs = [self._tensor[v] for v in graph.inputs]
+        outputs = list(zip(graph.output_names, graph.outputs, strict=True))
+        for name, value in outputs:
+            plan.outputs.append(self._new(value.type, "Output", name))
+        in_place = self._outputs_in_place([v for _, v in outputs])
+        self._block(graph.body)
+        for number, (name, value) in zip(plan.outputs, outputs, strict=True):
+            if number not in in_place:
+                self._copy(self._tensor[value], number, Source("copy", name))
+
+    def _outputs_in_place(self, values: Sequence[Value]) -> set[int]:
+        """Makes the ops that produce outputs write where the caller wants them; gives those outputs."""
+        done = set()
+        for number, value in zip(self.plan.outputs, values, strict=True):
+            root = _root(value)
+            owner = root.owner
+            if owner is None or owner.name == "constant" or root in self._tensor:
+                continue
+            if owner.parent is None:
+                self._tensor[root] = self._view(number, root.type)
+                done.add(number)
+        return done
+
+    # --- tables ---------------------------------------------------------------------------------
+
+    def _new(self, tensor: TensorType, place: str, name: str = "") -> int:
+        size = tensor.bytes
+        self.plan.tensors.append(Tensor(tensor.dtype, tensor.shape, size, place, name))
+        return len(self.plan.tensors) - 1
+
+    def _view(self, base: int, tensor: TensorType) -> int:
+        """The same memory as another tensor sees it, from its start."""
+        whole = self.plan.tensors[base]
+        number = self._new(tensor, "View", whole.name)
+        view = self.plan.tensors[number]
+        is_view = whole.place == "View"
+        view.base = whole.base if is_view else base
+        if is_view:
+            view.view_offset, view.loop = whole.view_offset, whole.loop
+            view.loop_stride = whole.loop_stride
+        return number
+
+    def _result(self, value: Value) -> int:
+        """The tensor an op writes a result to."""
+        if value not in self._tensor:
+            self._tensor[value] = self._new(value.type, "Arena", value.label)
+        return self._tensor[value]
+
+    def _source(self, source: Source) -> int:
+        if source not in self._sources:
+            self._sources[source] = len(self.plan.sources)
+            self.plan.sources.append(source)
+        return self._sources[source]
+
+    def _add(self, instruction: Instruction) -> int:
+        self.plan.instructions.append(instruction)
+        return len(self.plan.instructions) - 1
+
+    def _copy(self, source: int, target: int, where: Source) -> None:
+        self._add(Instruction("Copy", self._source(where), args=(source, target)))
+
+    # --- ops ------------------------------------------------------------------------------------
+
+    def _block(self, block: Block) -> None:
+        for op in block.ops:
+            if op.name not in self._lower:
+                raise BiremeError("BM3004", f"{op.name} is in no kernel", where=op.node)
+            self._lower[op.name](op)
+            if op.name != "kernel":
+                self._check_sizes(op)
+
+    def _check_sizes(self, op: Op) -> None:
+        for constraint in op.constraints:
+            source = self._source(Source(op.name, op.node))
+            self.plan.checks.append(SizeCheck(constraint.a, constraint.b, source))
+
+    def _constant(self, op: Op) -> None:
+        value = op.result
+        key = (op.attrs["name"], value.type)
+        if key not in self._weights:
+            number = self._new(value.type, "Weight", op.attrs["name"])
+            array = value.constant
+            assert array is not None
+            self.plan.weights[number] = array
+            self._weights[key] = number
+        self._tensor[value] = self._weights[key]
+
+    def _reshape(self, op: Op) -> None:
+        if op.result not in self._tensor:
+            self._tensor[op.result] = self._view(self._tensor[op.operands[0]], op.result.type)
+
+    def _kernel(self, op: Op) -> None:
+        spec = kernel_spec(op)
+        number = self._kernels.setdefault(spec.key, len(self.specs))
+        if number == len(self.specs):
+            self.specs.append(spec)
+        (block,) = op.blocks
+        ops = [inner for inner in block.ops if inner.name != "constant"]
+        for inner in ops:
+            self._check_sizes(inner)
+        source = Source("+".join(inner.name for inner in ops), op.node)
+        inputs = [self._tensor[v] for v in op.operands]
+        results = [self._result(v) for v in op.results]
+        self._add(
+            Instruction(
+                "Launch",
+                self._source(source),
+                kernel=number,
+                args=(*inputs, *results),
+                dims=tuple(symbol(name) for name in spec.symbols),
+                cost=_cost(op),
+            )
+        )
+
+    def _if(self, op: Op) -> None:
+        where = Source("if", op.node)
+        results = [self._result(v) for v in op.results]
+        condition = self._tensor[op.operands[0]]
+        branch = self._add(Instruction("JumpIfFalse", self._source(where), args=(condition,)))
+        then, other = op.blocks
+        self._block(then)
+        for value, result in zip(then.yields, results, strict=True):
+            self._copy(self._tensor[value], result, where)
+        leave = self._add(Instruction("Jump", self._source(where)))
+        self.plan.instructions[branch].target = len(self.plan.instructions)
+        self._block(other)
+        for value, result in zip(other.yields, results, strict=True):
+            self._copy(self._tensor[value], result, where)
+        self.plan.instructions[leave].target = len(self.plan.instructions)
+
+    def _carry(self, op: Op, values: Sequence[Value], results: Sequence[Value]) -> list[int]:
+        """Memory of loop-carried values, filled with what the loop starts from."""
+        carried = [self._result(v) for v in results]
+        for value, number in zip(values, carried, strict=True):
+            self._copy(self._tensor[value], number, Source(op.name, op.node))
+        return carried
+
+    def _advance(self, op: Op, block: Block, yields: Sequence[Value], carried: Sequence[int]) -> None:
+        """Copies a body's results to the carried memory; through spare memory where they overlap."""
+        where = Source(op.name, op.node)
+        arguments = set(block.arguments)
+        moves = []
+        for value, number in zip(yields, carried, strict=True):
+            source = self._tensor[value]
+            if source == number:
+                continue
+            if _root(value) in arguments:
+                spare = self._new(value.type, "Arena", value.label)
+                self._copy(source, spare, where)
+                source = spare
+            moves.append((source, number))
+        for source, number in moves:
+            self._copy(source, number, where)
+
+    def _while(self, op: Op) -> None:
+        where = self._source(Source("while", op.node))
+        carried = self._carry(op, op.operands, op.results)
+        condition, body = op.blocks
+        start = len(self.plan.instructions)
+        self._tensor.update(zip(condition.arguments, carried, strict=True))
+        self._block(condition)
+        test = self._tensor[condition.yields[0]]
+        branch = self._add(Instruction("JumpIfFalse", where, args=(test,)))
+        self._tensor.update(zip(body.arguments, carried, strict=True))
+        self._block(body)
+        self._advance(op, body, body.yields, carried)
+        self._add(Instruction("Jump", where, target=start))
+        self.plan.instructions[branch].target = len(self.plan.instructions)
+
+    def _scan(self, op: Op) -> None:
+        count, backwards = op.attrs["carries"], op.attrs["reverse"]
+        where = self._source(Source("scan", op.node))
+        carried = self._carry(op, op.operands[:count], op.results[:count])
+        stacked = [self._result(v) for v in op.results[count:]]
+        trip = op.operands[count].type.shape[0]
+        loop = self.plan.loops
+        self.plan.loops += 1
+        begin = self._add(Instruction("LoopBegin", where, loop=loop, trip=trip))
+        (body,) = op.blocks
+        self._tensor.update(zip(body.arguments[:count], carried, strict=True))
+        for value, argument in zip(op.operands[count:], body.arguments[count:], strict=True):
+            whole = self._tensor[value]
+            self._tensor[argument] = self._row(whole, argument.type, loop, trip, backwards)
+        self._block(body)
+        for value, whole in zip(body.yields[count:], stacked, strict=True):
+            row = self._row(whole, value.type, loop, trip, backwards)
+            self._copy(self._tensor[value], row, Source("scan", op.node))
+        self._advance(op, body, body.yields[:count], carried)
+        end = self._add(Instruction("LoopEnd", where, loop=loop, trip=trip, target=begin + 1))
+        self.plan.instructions[begin].target = end + 1
+
+    def _row(self, whole: int, tensor: TensorType, loop: int, trip: Dim, backwards: bool) -> int:
+        """The slice of a tensor that belongs to the current step of a loop."""
+        number = self._view(whole, tensor)
+        row = self.plan.tensors[number]
+        if row.loop != -1:
+            raise BiremeError("BM3004", "a scan over a slice of another scan", where=row.name)
+        row.loop = loop
+        row.loop_stride = tensor.bytes * (-1 if backwards else 1)
+        if backwards:
+            row.view_offset = row.view_offset + tensor.bytes * (trip - 1)
+        return number
+
+
+def _root(value: Value) -> Value:
+    """The value whose memory `value` is, through reshapes."""
+    while value.owner is not None and value.owner.name == "reshape":
+        value = value.owner.operands[0]
+    return value
+
+
+def _cost(kernel: Op) -> Dim:
+    """Estimated nanoseconds of a kernel on one core."""
+    tensors = [v.type for v in (*kernel.operands, *kernel.results)]
+    moved: Dim = 0
+    for tensor in tensors:
+        moved = moved + tensor.bytes
+    work: Dim = 0
+    (block,) = kernel.blocks
+    for op in block.ops:
+        if op.name in _CONTRACTIONS:
+            work = work + _multiply_adds(op) * 2
+        elif op.results:
+            work = work + op.results[0].type.elements
+    return work // _FLOPS_PER_NS + moved // _BYTES_PER_NS
+
+
+def _multiply_adds(op: Op) -> Dim:
+    x, w = (v.type for v in op.operands[:2])
+    if op.name == "matmul":
+        return op.result.type.elements * x.shape[-1]
+    if op.name == "conv_transpose":
+        return x.elements * product(w.shape[1:])
+    filters = op.result.type.shape[1] * op.attrs["out_block"]
+    return op.result.type.elements * (w.elements // filters)

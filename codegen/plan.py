@@ -1,0 +1,82 @@
+"""Fused graph → plan: tensors with places, a flat list of instructions, and every size as a scalar.
+
+The plan here is plain data; `bireme.codegen.artefact` writes it down in the layout that docs/artefact.md
+describes. Names of enum values are those of `runtime/schema/model.fbs`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bireme.ir import Array, Dim, DType, SymbolRange
+
+
+@dataclass
+class Tensor:
+    """A row of the tensor table. `bytes`, `view_offset` and `loop_stride` may be symbolic."""
+
+    dtype: DType
+    shape: tuple[Dim, ...]
+    bytes: Dim
+    place: str
+    name: str = ""
+    offset: int = 0
+    after: tuple[int, ...] = ()
+    base: int = 0
+    view_offset: Dim = 0
+    loop: int = -1
+    loop_stride: Dim = 0
+
+
+@dataclass
+class Instruction:
+    """A row of the instruction list; `target` is an instruction's number."""
+
+    op: str
+    source: int = 0
+    kernel: int = 0
+    args: tuple[int, ...] = ()
+    dims: tuple[Dim, ...] = ()
+    tasks: Dim = 0
+    cost: Dim = 0
+    workspace: Dim = 0
+    target: int = 0
+    loop: int = 0
+    trip: Dim = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an instruction does and the model's own names of it."""
+
+    op: str
+    node: str
+
+
+@dataclass(frozen=True)
+class SizeCheck:
+    """Two sizes that must turn out equal."""
+
+    a: Dim
+    b: Dim
+    source: int
+
+
+@dataclass
+class Plan:
+    """Everything an artefact says besides code and weights."""
+
+    model: str
+    symbols: dict[str, SymbolRange]
+    tensors: list[Tensor] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    instructions: list[Instruction] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    checks: list[SizeCheck] = field(default_factory=list)
+    loops: int = 0
+    arena_order: list[int] = field(default_factory=list)
+    arena_bytes: int = 0
+    arena_lower_bound: int = 0
+    # Arrays of the Weight tensors, by tensor number.
+    weights: dict[int, Array] = field(default_factory=dict)

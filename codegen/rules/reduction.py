@@ -1,0 +1,165 @@
+"""Rules of reductions: a fold over the reduced axes for each element of the result."""
+
+from __future__ import annotations
+
+from tvm import tirx
+
+from bireme.codegen.evaluate import Evaluator, Index, Rule
+from bireme.codegen.rules.folding import Combine, add, fold, fold_one, lanes_at
+from bireme.codegen.rules.statistics import REDUCTIONS, statistics
+from bireme.codegen.tir import Expr, cast, compute, const, index, match, select
+from bireme.ir import DType, Op, product
+
+
+def reduced_axes(op: Op) -> tuple[int, ...]:
+    """Axes of the operand that a reduction (argmax and argmin too) folds over."""
+    attrs = op.attrs
+    if "axes" in attrs:
+        return tuple(attrs["axes"])
+    return (attrs["axis"] % op.operands[0].type.rank,)
+
+
+def operand_index(op: Op, at: Index, folded: Index) -> Index:
+    """Index into the operand: `at` into the result on the kept axes, `folded` on the reduced ones."""
+    axes = reduced_axes(op)
+    kept = iter([i for a, i in enumerate(at) if not (op.attrs["keepdims"] and a in axes)])
+    inner = iter(folded)
+    return [next(inner) if a in axes else next(kept) for a in range(op.operands[0].type.rank)]
+
+
+def _reduce(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
+    (x,) = op.operands
+    emit = evaluator.emit
+    (statistic,) = statistics(op)
+    sizes = [x.type.shape[a] for a in reduced_axes(op)]
+    total = fold_one(
+        emit,
+        statistic.dtype,
+        lanes_at(at),
+        statistic.first,
+        [emit.dim(d) for d in sizes],
+        lambda folded: statistic.element(evaluator.at(x, operand_index(op, at, folded)), []),
+        statistic.combine,
+    )
+    return statistic.finish(total, emit.dim(product(sizes)))
+
+
+def better(largest: bool, dtype: DType) -> Combine:
+    """Whether x comes strictly before y in an order where NaN is greatest."""
+
+    def before(x: Expr, y: Expr) -> Expr:
+        x, y = match(x, y)
+        found = x > y if largest else x < y
+        if not dtype.is_float:
+            return found
+        more, less = (x, y) if largest else (y, x)
+        return tirx.any(found, tirx.all(tirx.isnan(more), tirx.Not(tirx.isnan(less))))
+
+    return before
+
+
+def arg_better(op: Op) -> Combine:
+    """Whether a later element x displaces y in argmax or argmin: NaN counts as the best of both."""
+    largest, last, dtype = op.name == "argmax", op.attrs["last"], op.operands[0].type.dtype
+
+    def displaces(x: Expr, y: Expr) -> Expr:
+        x, y = match(x, y)
+        if last:
+            found = x >= y if largest else x <= y
+            return tirx.any(found, tirx.isnan(x)) if dtype.is_float else found
+        found = x > y if largest else x < y
+        if not dtype.is_float:
+            return found
+        return tirx.any(found, tirx.all(tirx.isnan(x), tirx.Not(tirx.isnan(y))))
+
+    return displaces
+
+
+def _arg(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
+    (x,) = op.operands
+    (axis,) = reduced_axes(op)
+    displaces = arg_better(op)
+    lanes = lanes_at(at)
+
+    def step(folded: Index, values: list[Expr]) -> list[Expr]:
+        best, where = values
+        k = folded[0]
+        element, best = match(evaluator.at(x, operand_index(op, at, folded)), best)
+        # At a first index of 0 nothing has been seen yet.
+        better = tirx.any(*match(displaces(element, best), k == index(0)))
+        return [select(better, element, best), select(better, k, where)]
+
+    first = const(0, compute(x.type.dtype))
+    accumulators = [(x.type.dtype, first), (DType.I64, index(0))]
+    extent = evaluator.emit.dim(x.type.shape[axis])
+    return fold(evaluator.emit, lanes, accumulators, [extent], step)[1]
+
+
+def replaced(at: Index, axis: int, position: Expr) -> Index:
+    """An index with another position on one axis."""
+    return [position if a == axis else i for a, i in enumerate(at)]
+
+
+def _cumsum(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
+    """The sum of all elements that count, from the whole axis: quadratic, for use inside a group."""
+    (x,) = op.operands
+    axis = op.attrs["axis"] % x.type.rank
+    exclusive, reverse = op.attrs["exclusive"], op.attrs["reverse"]
+    place = at[axis]
+
+    def counted(k: Expr) -> Expr:
+        k, own = match(k, place)
+        if exclusive:
+            return k > own if reverse else k < own
+        return k >= own if reverse else k <= own
+
+    def element(folded: Index) -> Expr:
+        value = evaluator.at(x, replaced(at, axis, folded[0]))
+        return select(counted(folded[0]), value, const(0, compute(x.type.dtype)))
+
+    return fold_one(
+        evaluator.emit,
+        x.type.dtype,
+        lanes_at(at),
+        const(0, compute(x.type.dtype)),
+        [evaluator.emit.dim(x.type.shape[axis])],
+        element,
+        add,
+    )
+
+
+def _topk(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
+    """The element with exactly `at[axis]` others before it: cubic, for use inside a group."""
+    x = op.operands[0]
+    emit = evaluator.emit
+    axis = op.attrs["axis"] % x.type.rank
+    extent = emit.dim(x.type.shape[axis])
+    before = better(op.attrs["largest"], x.type.dtype)
+    lanes = lanes_at(at)
+
+    def rank(k: Expr, own: Expr) -> Expr:
+        def ahead(folded: Index) -> Expr:
+            other = evaluator.at(x, replaced(at, axis, folded[0]))
+            strictly, not_worse = before(other, own), tirx.Not(before(own, other))
+            wins = tirx.any(*match(strictly, tirx.all(*match(not_worse, folded[0] < k))))
+            return cast(wins, "int64")
+
+        return fold_one(emit, DType.I64, lanes, index(0), [extent], ahead, add)
+
+    def step(folded: Index, values: list[Expr]) -> list[Expr]:
+        own = evaluator.at(x, replaced(at, axis, folded[0]))
+        ranked, wanted = match(rank(folded[0], own), at[axis])
+        chosen = ranked == wanted
+        return [select(chosen, own, values[0]), select(chosen, folded[0], values[1])]
+
+    accumulators = [(x.type.dtype, const(0, compute(x.type.dtype))), (DType.I64, index(0))]
+    return fold(emit, lanes, accumulators, [extent], step)[result]
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(REDUCTIONS, _reduce),
+    "argmax": _arg,
+    "argmin": _arg,
+    "cumsum": _cumsum,
+    "topk": _topk,
+}

@@ -1,0 +1,47 @@
+"""x86-64 chips and their instruction-set levels, as the psABI names them."""
+
+from __future__ import annotations
+
+from bireme.targets.description import Description, InstructionSet
+
+
+def _level(name: str, vector_bits: int, registers: int) -> InstructionSet:
+    llvm = (("kind", "llvm"), ("mtriple", "x86_64-linux-gnu"), ("mcpu", name))
+    return InstructionSet(name, vector_bits, registers, llvm)
+
+
+# Best first: the loader takes the first that the CPU has.
+LEVELS = (
+    _level("x86-64-v4", 512, 32),
+    _level("x86-64-v3", 256, 16),
+    _level("x86-64-v2", 128, 16),
+)
+
+CHIPS = {
+    # One artefact for every PC and server since 2009: three levels, chosen when it is loaded.
+    "generic": Description(
+        target="x86",
+        chip="generic",
+        levels=LEVELS,
+        channel_block=16,
+        cores=4,
+        l1_bytes=32 << 10,
+        l2_bytes=512 << 10,
+        l3_bytes=8 << 20,
+        gflops_core=50.0,
+        memory_gbs=20.0,
+    ),
+    # AMD EPYC and Ryzen with Zen 4 cores: smaller artefact, faster compilation.
+    "znver4": Description(
+        target="x86",
+        chip="znver4",
+        levels=LEVELS[:1],
+        channel_block=16,
+        cores=8,
+        l1_bytes=32 << 10,
+        l2_bytes=1 << 20,
+        l3_bytes=16 << 20,
+        gflops_core=117.0,
+        memory_gbs=28.0,
+    ),
+}
