@@ -94,7 +94,9 @@ def region_types(op: ir.Operation) -> tuple[RegionType, ...]:
         blocks = list(region.blocks)
         ops = list(blocks[0].operations) if len(blocks) == 1 else []
         if not ops or ops[-1].operation.name != TERMINATOR:
-            raise BiremeError("BM2005", f"region {index} must be one block that ends in {TERMINATOR}")
+            raise BiremeError(
+                "BM2005", f"region {index} must be one block that ends in {TERMINATOR}"
+            )
         arguments = tuple(TensorType.from_mlir(a.type) for a in blocks[0].arguments)
         yields = tuple(TensorType.from_mlir(v.type) for v in ops[-1].operation.operands)
         found.append(RegionType(arguments, yields))
@@ -107,7 +109,9 @@ def check(op: ir.Operation) -> None:
     if definition is None or not op.name.startswith(PREFIX):
         raise BiremeError("BM2008", f"{op.name} is not an op of the dialect")
     if len(op.regions) != definition.regions:
-        raise BiremeError("BM2001", f"{op.name} has {definition.regions} regions, found {len(op.regions)}")
+        raise BiremeError(
+            "BM2001", f"{op.name} has {definition.regions} regions, found {len(op.regions)}"
+        )
     attrs = read_attrs(definition, op)
     types = [TensorType.from_mlir(v.type) for v in op.operands]
     declared = [TensorType.from_mlir(r.type) for r in op.results]

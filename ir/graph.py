@@ -295,7 +295,9 @@ class Graph:
     def _names_of(self, key: str, count: int, fallback: str) -> list[str]:
         attributes = self._main.operation.attributes
         entries = list(attributes[key]) if key in attributes else []
-        names = [e[NAME].value if NAME in e else "" for e in entries] + [""] * (count - len(entries))
+        names = [e[NAME].value if NAME in e else "" for e in entries] + [""] * (
+            count - len(entries)
+        )
         return [name or f"{fallback}{i}" for i, name in enumerate(names[:count])]
 
     def add_input(self, name: str, tensor: TensorType) -> Value:
@@ -351,10 +353,14 @@ class Graph:
         """Declares the range of a symbol."""
         table = {**self.symbols, name: sizes}
         with self.context:
-            self.module.operation.attributes[SYMBOLS] = ir.DictAttr.get({
-                key: ir.DenseI64ArrayAttr.get([r.least, -1 if r.most is None else r.most, r.hint])
-                for key, r in table.items()
-            })
+            self.module.operation.attributes[SYMBOLS] = ir.DictAttr.get(
+                {
+                    key: ir.DenseI64ArrayAttr.get(
+                        [r.least, -1 if r.most is None else r.most, r.hint]
+                    )
+                    for key, r in table.items()
+                }
+            )
 
     def weight(self, name: str, tensor: TensorType) -> Array:
         """The array of a named weight. Raises BM2009 when it is missing or of another type."""
@@ -510,7 +516,9 @@ class Builder:
         """Ends the builder's block."""
         with self.graph.context, ir.Location.unknown():
             ir.Operation.create(
-                TERMINATOR, operands=[v.mlir for v in values], ip=ir.InsertionPoint(self._block.mlir)
+                TERMINATOR,
+                operands=[v.mlir for v in values],
+                ip=ir.InsertionPoint(self._block.mlir),
             )
 
     def __getattr__(self, name: str) -> Any:

@@ -26,14 +26,14 @@ Attrs = Mapping[str, Any]
 class Fusion(Enum):
     """How a result element depends on the operands; decides what may join a kernel."""
 
-    POINTWISE = "pointwise"      # element i of the (broadcast) operands
-    INJECTIVE = "injective"      # one element of an operand at a computed index
-    VIEW = "view"                # same elements in the same order: no work, only a new shape
-    REDUCTION = "reduction"      # many elements of one operand along axes
+    POINTWISE = "pointwise"  # element i of the (broadcast) operands
+    INJECTIVE = "injective"  # one element of an operand at a computed index
+    VIEW = "view"  # same elements in the same order: no work, only a new shape
+    REDUCTION = "reduction"  # many elements of one operand along axes
     CONTRACTION = "contraction"  # sums of products: matmul, convolution
-    OPAQUE = "opaque"            # a kernel of its own
-    CONSTANT = "constant"        # no operands
-    CONTROL = "control"          # holds regions
+    OPAQUE = "opaque"  # a kernel of its own
+    CONSTANT = "constant"  # no operands
+    CONTROL = "control"  # holds regions
 
 
 class AttrKind(Enum):
@@ -43,11 +43,11 @@ class AttrKind(Enum):
     FLOAT = "float"
     BOOL = "bool"
     STR = "str"
-    INTS = "ints"      # tuple of int
+    INTS = "ints"  # tuple of int
     FLOATS = "floats"  # tuple of float
-    STRS = "strs"      # tuple of str
-    DTYPE = "dtype"    # DType
-    DIMS = "dims"      # tuple of Dim
+    STRS = "strs"  # tuple of str
+    DTYPE = "dtype"  # DType
+    DIMS = "dims"  # tuple of Dim
 
 
 REQUIRED: Any = object()
@@ -199,8 +199,10 @@ class OpDef:
         """Types of the results; `attrs` must be complete. Appends to `constraints` when given."""
         most = self.most_operands
         if len(types) < self.least_operands or (most is not None and len(types) > most):
-            wanted = self.least_operands if most == self.least_operands else (
-                f"{self.least_operands} to {most if most is not None else 'any number'}"
+            wanted = (
+                self.least_operands
+                if most == self.least_operands
+                else (f"{self.least_operands} to {most if most is not None else 'any number'}")
             )
             raise BiremeError("BM2001", f"{self.name} takes {wanted} operands, found {len(types)}")
         for index, tensor in enumerate(types):

@@ -16,7 +16,7 @@ from bireme.ir.dims import Dim, DimExpr, evaluate, symbols_of
 from bireme.ir.dtypes import DType
 from bireme.ir.errors import BiremeError
 from bireme.ir.graph import Block, Graph, Op, SymbolRange, Value
-from bireme.ir.opdef import Array, Attrs, AttrKind, OpDef
+from bireme.ir.opdef import Array, AttrKind, Attrs, OpDef
 from bireme.ir.ops import OPS
 from bireme.ir.types import TensorType
 

@@ -91,7 +91,9 @@ class TensorType:
                 if len(shape) != tensor.rank:
                     raise ValueError("the encoding's length is not the rank")
         except (KeyError, ValueError) as error:
-            raise BiremeError("BM2008", f"{mlir_type} is not a tensor of this dialect: {error}") from None
+            raise BiremeError(
+                "BM2008", f"{mlir_type} is not a tensor of this dialect: {error}"
+            ) from None
         return TensorType(dtype, shape)
 
 

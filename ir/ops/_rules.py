@@ -61,14 +61,18 @@ def at_least(t: Typing, name: str, least: int) -> None:
 def one_of(t: Typing, name: str, allowed: Sequence[str]) -> None:
     """A string attribute with a fixed set of values."""
     if t.attrs[name] not in allowed:
-        raise t.fail(f"{name} must be one of {', '.join(allowed)}; found {t.attrs[name]!r}", "BM1006")
+        raise t.fail(
+            f"{name} must be one of {', '.join(allowed)}; found {t.attrs[name]!r}", "BM1006"
+        )
 
 
 def same_shape(t: Typing, a: Sequence[Dim], b: Sequence[Dim], what: str) -> tuple[Dim, ...]:
     """One of two shapes that must be equal."""
     if len(a) != len(b):
         raise t.fail(f"{what}: {_text(a)} and {_text(b)} differ in rank")
-    return tuple(t.same(x, y, f"{what}, axis {i}") for i, (x, y) in enumerate(zip(a, b, strict=True)))
+    return tuple(
+        t.same(x, y, f"{what}, axis {i}") for i, (x, y) in enumerate(zip(a, b, strict=True))
+    )
 
 
 def fits(t: Typing, tensor: TensorType, shape: Sequence[Dim], what: str) -> None:

@@ -18,7 +18,9 @@ from bireme.ir.ops._rules import at_least, one_per_axis
 STRIDES = Attr("strides", AttrKind.INTS, doc="for each spatial axis, distance of two windows")
 DILATIONS = Attr("dilations", AttrKind.INTS, doc="for each spatial axis, distance of two taps")
 PADS = Attr(
-    "pads", AttrKind.INTS, doc="elements added before each spatial axis, then those added after each"
+    "pads",
+    AttrKind.INTS,
+    doc="elements added before each spatial axis, then those added after each",
 )
 KERNEL = Attr("kernel", AttrKind.INTS, doc="for each spatial axis, taps of the window")
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Typing
 from bireme.ir.dtypes import DType
+from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Typing
 from bireme.ir.types import TensorType
 
 

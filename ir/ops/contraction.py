@@ -214,12 +214,15 @@ OPS = (
         attrs=(
             STRIDES,
             Attr(
-                "pads", AttrKind.INTS,
+                "pads",
+                AttrKind.INTS,
                 doc="elements removed before each spatial axis of the result, then those after each",
             ),
             DILATIONS,
             _GROUPS,
-            Attr("output_padding", AttrKind.INTS, doc="for each spatial axis, zeros added at its end"),
+            Attr(
+                "output_padding", AttrKind.INTS, doc="for each spatial axis, zeros added at its end"
+            ),
         ),
         infer=_conv_transpose_type,
         reference=_conv_transpose_reference,

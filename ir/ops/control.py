@@ -32,7 +32,9 @@ def _if_type(t: Typing) -> Sequence[TensorType]:
     return then.yields
 
 
-def _if_reference(inputs: Sequence[Array], attrs: Attrs, regions: Sequence[Region]) -> Sequence[Array]:
+def _if_reference(
+    inputs: Sequence[Array], attrs: Attrs, regions: Sequence[Region]
+) -> Sequence[Array]:
     return regions[0 if bool(inputs[0]) else 1]()
 
 
@@ -46,7 +48,9 @@ def _while_type(t: Typing) -> Sequence[TensorType]:
     return body.yields
 
 
-def _while_reference(inputs: Sequence[Array], attrs: Attrs, regions: Sequence[Region]) -> Sequence[Array]:
+def _while_reference(
+    inputs: Sequence[Array], attrs: Attrs, regions: Sequence[Region]
+) -> Sequence[Array]:
     condition, body = regions
     carried = list(inputs)
     while bool(condition(*carried)[0]):
@@ -71,7 +75,9 @@ def _scan_type(t: Typing) -> Sequence[TensorType]:
     return [*carried, *(y.with_shape((length, *y.shape)) for y in body.yields[carries:])]
 
 
-def _scan_reference(inputs: Sequence[Array], attrs: Attrs, regions: Sequence[Region]) -> Sequence[Array]:
+def _scan_reference(
+    inputs: Sequence[Array], attrs: Attrs, regions: Sequence[Region]
+) -> Sequence[Array]:
     carries = attrs["carries"]
     carried, xs = list(inputs[:carries]), inputs[carries:]
     steps = range(xs[0].shape[0])
@@ -91,7 +97,9 @@ def _kernel_type(t: Typing) -> Sequence[TensorType]:
     return body.yields
 
 
-def _kernel_reference(inputs: Sequence[Array], attrs: Attrs, regions: Sequence[Region]) -> Sequence[Array]:
+def _kernel_reference(
+    inputs: Sequence[Array], attrs: Attrs, regions: Sequence[Region]
+) -> Sequence[Array]:
     return regions[0](*inputs)
 
 

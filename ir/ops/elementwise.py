@@ -9,7 +9,16 @@ import numpy as np
 
 from bireme.ir.dtypes import ANY, FLOATS, INTEGERS, NUMERIC, DType
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
-from bireme.ir.ops._numeric import divide, elementwise, erf, modulo, power, predicate, sigmoid, widen
+from bireme.ir.ops._numeric import (
+    divide,
+    elementwise,
+    erf,
+    modulo,
+    power,
+    predicate,
+    sigmoid,
+    widen,
+)
 from bireme.ir.ops._rules import BOOLS, broadcast_type, same_dtype, same_type
 from bireme.ir.types import TensorType
 
@@ -111,7 +120,9 @@ _UNARY = (
     _unary("neg", np.negative, _SIGNED, "`-x`; the least integer stays as it is."),
     _unary("abs", np.abs, _SIGNED, "Absolute value; the least integer stays as it is."),
     _unary("sign", np.sign, _SIGNED, "-1, 0 or 1; NaN stays NaN."),
-    _unary("relu", lambda x: np.maximum(x, x.dtype.type(0)), _SIGNED, "`max(x, 0)`; NaN stays NaN."),
+    _unary(
+        "relu", lambda x: np.maximum(x, x.dtype.type(0)), _SIGNED, "`max(x, 0)`; NaN stays NaN."
+    ),
     _unary("exp", np.exp, FLOATS, "e to the power `x`."),
     _unary("log", np.log, FLOATS, "Natural logarithm."),
     _unary("sqrt", np.sqrt, FLOATS, "Square root."),
@@ -180,14 +191,21 @@ _BINARY = (
         "div", divide, NUMERIC, "`x / y`; integers round toward zero, and divided by 0 give 0."
     ),
     _binary(
-        "pow", power, NUMERIC,
+        "pow",
+        power,
+        NUMERIC,
         "`x` to the power `y`; integers wrap, and to a negative power round toward zero.",
     ),
     _binary(
-        "mod", modulo, NUMERIC, "Remainder of `x / y`; integers modulo 0 give 0.",
+        "mod",
+        modulo,
+        NUMERIC,
+        "Remainder of `x / y`; integers modulo 0 give 0.",
         (
             Attr(
-                "fmod", AttrKind.BOOL, False,
+                "fmod",
+                AttrKind.BOOL,
+                False,
                 "the result has the sign of `x` as in C, not that of `y` as in Python",
             ),
         ),
@@ -201,11 +219,15 @@ _BINARY = (
     _binary("bitwise_or", np.bitwise_or, INTEGERS, "Bits set in either.", commutative=True),
     _binary("bitwise_xor", np.bitwise_xor, INTEGERS, "Bits set in one of both.", commutative=True),
     _binary(
-        "shift_left", np.left_shift, INTEGERS,
+        "shift_left",
+        np.left_shift,
+        INTEGERS,
         "`x` moved up by `y` bits; 0 when `y` is the width or more. `y` is not negative.",
     ),
     _binary(
-        "shift_right", np.right_shift, INTEGERS,
+        "shift_right",
+        np.right_shift,
+        INTEGERS,
         "`x` moved down by `y` bits, keeping its sign; `y` may exceed the width. `y` is not negative.",
     ),
     _comparison("equal", np.equal, "`x == y`", commutative=True),

@@ -124,7 +124,9 @@ def _scatter(data: Array, places: tuple[Array, ...], updates: Array, reduction: 
 def _check_reduction(t: Typing) -> None:
     one_of(t, "reduction", REDUCTION_NAMES)
     if t.attrs["reduction"] != "none" and t.types[0].dtype not in NUMERIC:
-        raise t.fail(f"reduction {t.attrs['reduction']!r} takes numbers; found {t.types[0]}", "BM2003")
+        raise t.fail(
+            f"reduction {t.attrs['reduction']!r} takes numbers; found {t.types[0]}", "BM2003"
+        )
 
 
 def _scatter_elements_type(t: Typing) -> Sequence[TensorType]:
@@ -187,7 +189,9 @@ def _reverse_sequence_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequen
 
 
 _REDUCTION = Attr(
-    "reduction", AttrKind.STR, "none",
+    "reduction",
+    AttrKind.STR,
+    "none",
     "how an update joins what is there: `none` (replaces it; of several for one place any one stays), "
     "`add`, `mul`, `max` or `min`",
 )

@@ -168,7 +168,11 @@ OPS = (
     ),
     OpDef(
         name="layer_norm",
-        operands=(_X, Operand("scale", FLOATS, optional=True), Operand("bias", FLOATS, optional=True)),
+        operands=(
+            _X,
+            Operand("scale", FLOATS, optional=True),
+            Operand("bias", FLOATS, optional=True),
+        ),
         attrs=(_AXIS, _EPSILON),
         infer=_trailing_type,
         reference=_layer_norm_reference,

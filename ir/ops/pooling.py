@@ -153,10 +153,14 @@ def _lp_pool(x: Array, attrs: Attrs) -> Sequence[Array]:
 
 
 _CEIL = Attr(
-    "ceil_mode", AttrKind.BOOL, False,
+    "ceil_mode",
+    AttrKind.BOOL,
+    False,
     "also take a last window that reaches beyond the padding, if it starts before the padding's end",
 )
-_BLOCK = Attr("block", AttrKind.INT, 1, "channels in a block: above 1 `x` is `[N, C/block, *S, block]`")
+_BLOCK = Attr(
+    "block", AttrKind.INT, 1, "channels in a block: above 1 `x` is `[N, C/block, *S, block]`"
+)
 _WINDOW = (KERNEL, STRIDES, PADS, DILATIONS, _CEIL)
 
 OPS = (

@@ -209,10 +209,13 @@ def _attrs(count: int, *more: Attr) -> tuple[Attr, ...]:
     return (
         Attr("direction", AttrKind.STR, "forward", f"{', '.join(_DIRECTIONS)}"),
         Attr(
-            "activations", AttrKind.STRS,
+            "activations",
+            AttrKind.STRS,
             doc=f"{count} for each direction, of {', '.join(ACTIVATIONS)}",
         ),
-        Attr("alphas", AttrKind.FLOATS, (), "for the activations with an alpha, in turn; else ONNX's"),
+        Attr(
+            "alphas", AttrKind.FLOATS, (), "for the activations with an alpha, in turn; else ONNX's"
+        ),
         Attr("betas", AttrKind.FLOATS, (), "for the activations with a beta, in turn; else ONNX's"),
         Attr("clip", AttrKind.FLOAT, 0.0, "bound on what goes into an activation; 0 for none"),
         *more,
@@ -247,7 +250,9 @@ OPS = (
         attrs=_attrs(
             2,
             Attr(
-                "linear_before_reset", AttrKind.BOOL, False,
+                "linear_before_reset",
+                AttrKind.BOOL,
+                False,
                 "the reset gate scales the recurrent product, not the state before it",
             ),
         ),

@@ -25,7 +25,8 @@ def _reduce_type(t: Typing) -> Sequence[TensorType]:
     axes = t.attrs["axes"]
     if not axes or axes != t.axes(axes, x.rank):
         raise t.fail(
-            f"axes must be one or more of 0 to {x.rank - 1} in ascending order; found {axes}", "BM1006"
+            f"axes must be one or more of 0 to {x.rank - 1} in ascending order; found {axes}",
+            "BM1006",
         )
     return [x.with_shape(_reduced(x.shape, axes, t.attrs["keepdims"]))]
 
@@ -65,7 +66,9 @@ def _reduction(
         name=name,
         operands=(Operand("x", dtypes),),
         attrs=(
-            Attr("axes", AttrKind.INTS, doc="axes to reduce: at least one, not negative, ascending"),
+            Attr(
+                "axes", AttrKind.INTS, doc="axes to reduce: at least one, not negative, ascending"
+            ),
             Attr("keepdims", AttrKind.BOOL, True, "keep the reduced axes with size 1"),
         ),
         infer=_reduce_type,
@@ -163,12 +166,16 @@ OPS = (
     _reduction("reduce_mean", _mean, "Mean along axes; integers round toward zero."),
     _reduction("reduce_prod", _prod, "Product along axes, 1 of nothing; integers wrap."),
     _reduction(
-        "reduce_max", _max,
-        "Maximum along axes, NaN if any is; of nothing: the least value of the type.", _ORDERED,
+        "reduce_max",
+        _max,
+        "Maximum along axes, NaN if any is; of nothing: the least value of the type.",
+        _ORDERED,
     ),
     _reduction(
-        "reduce_min", _min,
-        "Minimum along axes, NaN if any is; of nothing: the greatest value of the type.", _ORDERED,
+        "reduce_min",
+        _min,
+        "Minimum along axes, NaN if any is; of nothing: the greatest value of the type.",
+        _ORDERED,
     ),
     _arg("argmax", np.argmax, "greatest"),
     _arg("argmin", np.argmin, "least"),

@@ -105,7 +105,9 @@ def _roi_align_type(t: Typing) -> Sequence[TensorType]:
     has_rank(t, x, 4, "x")
     has_rank(t, batches, 1, "batch_indices")
     same_shape(t, rois.shape, (batches.shape[0], 4), "rois")
-    return [x.with_shape((rois.shape[0], x.shape[1], t.attrs["output_height"], t.attrs["output_width"]))]
+    return [
+        x.with_shape((rois.shape[0], x.shape[1], t.attrs["output_height"], t.attrs["output_width"]))
+    ]
 
 
 def _samples(start: float, length: float, bins: int, grid: int) -> Array:
@@ -173,7 +175,9 @@ OPS = (
             Attr("mode", AttrKind.STR, "linear", f"interpolation: {', '.join(MODES)}"),
             Attr("padding", AttrKind.STR, "zeros", f"what lies outside `x`: {', '.join(PADDINGS)}"),
             Attr(
-                "align_corners", AttrKind.BOOL, False,
+                "align_corners",
+                AttrKind.BOOL,
+                False,
                 "-1 and 1 are the centres of the corner elements, not their outer edges",
             ),
         ),
@@ -194,10 +198,17 @@ OPS = (
             Attr("mode", AttrKind.STR, "avg", "what is taken of a bin's samples: avg, max"),
             Attr("output_height", AttrKind.INT, 1, "bins of a region from top to bottom"),
             Attr("output_width", AttrKind.INT, 1, "bins of a region from left to right"),
-            Attr("sampling_ratio", AttrKind.INT, 0, "samples along an axis of a bin; 0: as many as fit"),
+            Attr(
+                "sampling_ratio",
+                AttrKind.INT,
+                0,
+                "samples along an axis of a bin; 0: as many as fit",
+            ),
             Attr("spatial_scale", AttrKind.FLOAT, 1.0, "elements of `x` per unit of `rois`"),
             Attr(
-                "coordinate", AttrKind.STR, "half_pixel",
+                "coordinate",
+                AttrKind.STR,
+                "half_pixel",
                 "`half_pixel`: element centres lie at half units; `output_half_pixel`: at whole ones",
             ),
         ),

@@ -212,7 +212,9 @@ OPS = (
             Attr("before", AttrKind.DIMS, doc="for each axis, elements added before the first"),
             Attr("after", AttrKind.DIMS, doc="for each axis, elements added after the last"),
             Attr(
-                "mode", AttrKind.STR, "constant",
+                "mode",
+                AttrKind.STR,
+                "constant",
                 "`constant`: the scalar `value`, 0 when not given; `reflect`: mirrored about the edge "
                 "element; `edge`: the edge element; `wrap`: from the other end",
             ),
