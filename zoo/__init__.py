@@ -1,1 +1,34 @@
-"""Models written in the DSL."""
+"""Published networks written in `bireme.nn`.
+
+    model = bireme.zoo.create("mobilenet_v1", num_classes=10, seed=0)
+    graph = bireme.zoo.trace("resnet50", sizes={"batch": 1})
+
+Weights are random but sane: see docs/zoo.md. Parameter names are those of timm (MobileNetV1, ResNet) and
+Hugging Face transformers (BERT), whose safetensors files load unchanged.
+"""
+
+from bireme.zoo.bert import Bert, BertConfig
+from bireme.zoo.mobilenet_v1 import MobileNetV1, MobileNetV1Config
+from bireme.zoo.registry import MODELS, Entry, create, example, find, specs, trace
+from bireme.zoo.registry import names as list  # noqa: A004 - reads bireme.zoo.list()
+from bireme.zoo.resnet import ResNet, ResNetConfig
+from bireme.zoo.text_classifier import TextClassifier, TextClassifierConfig
+
+__all__ = [
+    "MODELS",
+    "Bert",
+    "BertConfig",
+    "Entry",
+    "MobileNetV1",
+    "MobileNetV1Config",
+    "ResNet",
+    "ResNetConfig",
+    "TextClassifier",
+    "TextClassifierConfig",
+    "create",
+    "example",
+    "find",
+    "list",
+    "specs",
+    "trace",
+]
