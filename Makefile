@@ -17,6 +17,7 @@ PYTHON := $(shell for python in python3 python3.11 python3.12 python3.13; do \
 endif
 export PYTHON
 JOBS ?= 2
+FUZZ_SECONDS ?= 60
 
 BIN := .venv/bin
 DONE := build/done
@@ -67,9 +68,13 @@ conformance: setup ## the ONNX backend node tests, by operator
 size: $(DONE)/native ## size of the runtime in a stripped program
 	$(BIN)/python -m tools.size
 
-fuzz: setup ## feed the artefact loader with damaged files for FUZZ_SECONDS
-	tools/host_packages.sh build fuzz
-	tools/fuzz.sh $${FUZZ_SECONDS:-60}
+fuzz: $(DONE)/packages ## feed the artefact loader with damaged files for FUZZ_SECONDS
+	@tools/host_packages.sh build fuzz
+	cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+		-DBIREME_FUZZ=ON -DBIREME_SANITIZE=address,undefined -DBIREME_SHARED=OFF
+	cmake --build build/fuzz
+	mkdir -p build/fuzz/corpus
+	build/fuzz/runtime/model_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 build/fuzz/corpus
 
 docs: setup ## write the generated pages of docs/
 	$(BIN)/python -m tools.generate_docs
