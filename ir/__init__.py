@@ -1,4 +1,6 @@
-"""The graph bank: the `bireme` dialect, its op table, builder, verifier, text form and NumPy reference."""
+"""The graph bank: the `bireme` dialect, its op table, builder, verifier, text form and NumPy
+reference.
+"""
 
 from bireme.ir.dims import Dim, DimExpr, ceildiv, evaluate, maximum, minimum, parse, product, symbol
 from bireme.ir.dtypes import DType

@@ -1,14 +1,14 @@
 """The `bireme` dialect in MLIR: ops named `bireme.*`, verified against the op table.
 
-The op table, not MLIR, holds the ops' definitions. MLIR's own way to define ops from Python, IRDL, gives
-all operands of a variadic group one type and has no optional attributes, so `concat`, `scan`, `if` and
-fused kernels cannot be written in it; and one way for some ops and another for the rest would be two
-ways. MLIR therefore sees the ops as unregistered, and `check` is the verifier of each.
+The op table, not MLIR, holds the ops' definitions. MLIR's own way to define ops from Python, IRDL,
+gives all operands of a variadic group one type and has no optional attributes, so `concat`, `scan`,
+`if` and fused kernels cannot be written in it; and one way for some ops and another for the rest
+would be two ways. MLIR therefore sees the ops as unregistered, and `check` is the verifier of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bireme.ir._mlir import ir
@@ -31,7 +31,7 @@ def new_context() -> ir.Context:
     return context
 
 
-_TO_MLIR = {
+_TO_MLIR: dict[AttrKind, Callable[[Any], Any]] = {
     AttrKind.INT: lambda v: ir.IntegerAttr.get(ir.IntegerType.get_signless(64), v),
     AttrKind.FLOAT: lambda v: ir.FloatAttr.get_f64(v),
     AttrKind.BOOL: lambda v: ir.BoolAttr.get(v),
@@ -43,7 +43,7 @@ _TO_MLIR = {
     AttrKind.DIMS: lambda v: ir.ArrayAttr.get([ir.StringAttr.get(str(d)) for d in v]),
 }
 
-_FROM_MLIR = {
+_FROM_MLIR: dict[AttrKind, Callable[[Any], Any]] = {
     AttrKind.INT: lambda a: int(ir.IntegerAttr(a).value),
     AttrKind.FLOAT: lambda a: float(ir.FloatAttr(a).value),
     AttrKind.BOOL: lambda a: bool(ir.BoolAttr(a).value),
@@ -123,7 +123,7 @@ def check(op: ir.Operation) -> None:
 
 
 def compatible(a: TensorType, b: TensorType) -> bool:
-    """Whether two types can be the same: equal, or different only in sizes that run time decides."""
+    """Whether two types are equal, or differ only in sizes that run time decides."""
     return (
         a.dtype == b.dtype
         and a.rank == b.rank

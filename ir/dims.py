@@ -9,7 +9,7 @@ towards minus infinity.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Union
 
@@ -17,7 +17,7 @@ from bireme.ir.errors import BiremeError
 
 Dim = Union[int, "DimExpr"]
 # A factor of a monomial: a symbol's name, or a non-linear form of two expressions.
-Atom = Union[str, tuple[str, "Dim", "Dim"]]
+Atom = str | tuple[str, "Dim", "Dim"]
 Monomial = tuple[Atom, ...]
 
 
@@ -220,10 +220,12 @@ def _extreme(op: str, pick: int, a: Dim, b: Dim) -> Dim:
 
 
 def minimum(a: Dim, b: Dim) -> Dim:
+    """The lesser of two dimensions."""
     return _extreme("min", -1, a, b)
 
 
 def maximum(a: Dim, b: Dim) -> Dim:
+    """The greater of two dimensions."""
     return _extreme("max", 1, a, b)
 
 
@@ -273,7 +275,7 @@ def symbols_of(dim: Dim) -> set[str]:
     return names
 
 
-_BINARY = {
+_BINARY: dict[type[ast.operator], Callable[[Dim, Dim], Dim]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
     ast.Mult: lambda a, b: a * b,
@@ -299,7 +301,8 @@ def _read(node: ast.expr) -> Dim:
         case ast.UnaryOp(op=ast.USub()):
             return -_read(node.operand)
         case ast.BinOp() if type(node.op) in _BINARY:
-            return _BINARY[type(node.op)](_read(node.left), _read(node.right))
+            combine = _BINARY[type(node.op)]
+            return combine(_read(node.left), _read(node.right))
         case ast.Call(func=ast.Name(id=("min" | "max") as name), args=[left, right]):
             return _FORMS[name](_read(left), _read(right))
         case _:

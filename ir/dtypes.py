@@ -44,7 +44,8 @@ class DType(Enum):
 
     @property
     def numpy(self) -> np.dtype[Any]:
-        return np.dtype(self.value[2])
+        found: np.dtype[Any] = np.dtype(self.value[2])
+        return found
 
     @property
     def mlir(self) -> str:

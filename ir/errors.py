@@ -87,8 +87,8 @@ ERRORS: dict[str, ErrorKind] = _table(
 class BiremeError(Exception):
     """An error with a stable code, the model's own name for the place, and a hint.
 
-    `code` is a key of `ERRORS`; `where` names the node, value, file or option; `detail` says what was
-    expected and what was found.
+    `code` is a key of `ERRORS`; `where` names the node, value, file or option; `detail` says what
+    was expected and what was found.
     """
 
     def __init__(self, code: str, detail: str, *, where: str = "", hint: str = "") -> None:

@@ -1,8 +1,8 @@
 """A model as a graph: thin Python views over an MLIR module of the `bireme` dialect.
 
 A `Graph` owns an MLIR module with one function `main`, a table of weights (the IR holds only their
-names), and the ranges of its symbols. `Op`, `Value` and `Block` are views without state: make as many
-as you like.
+names), and the ranges of its symbols. `Op`, `Value` and `Block` are views without state: make as
+many as you like.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ SYMBOLS = "bireme.symbols"
 
 @dataclass(frozen=True)
 class SymbolRange:
-    """Sizes a symbol may take, both ends inclusive; `most` None means no bound. `hint` is typical."""
+    """Sizes a symbol may take, both ends inclusive; `most` None means no bound.
+
+    `hint` is typical.
+    """
 
     least: int = 0
     most: int | None = None
@@ -159,7 +162,7 @@ class Op:
 
     @property
     def node(self) -> str:
-        """The model's own name for the place: ONNX node names, or Python file:line; may be empty."""
+        """The model's own name for the place: ONNX nodes, or Python file:line; may be empty."""
         return ", ".join(_names(self.mlir.location))
 
     @property
@@ -174,7 +177,10 @@ class Op:
         self.mlir.operands[index] = value.mlir
 
     def erase(self) -> None:
-        """Removes it. Raises BM2005 when a result is still used (MLIR's release build would not)."""
+        """Removes it.
+
+        Raises BM2005 when a result is still used (MLIR's release build would not).
+        """
         used = [v for v in self.results if v.uses]
         if used:
             raise BiremeError("BM2005", f"{self.name} is erased but still used", where=self.node)
@@ -210,7 +216,7 @@ class Block:
 
     @property
     def ops(self) -> list[Op]:
-        """Ops without the terminator: a list of its own, safe to change the block while iterating."""
+        """Ops without the terminator, as a list of its own: the block may change meanwhile."""
         return [op for op in self._all() if not op.is_terminator]
 
     @property
@@ -451,7 +457,7 @@ class Builder:
             self.at(node)
 
     def at(self, node: str | Op | Sequence[Op]) -> Builder:
-        """Sets the source of the ops made from here on: a node's name, or the op(s) they replace."""
+        """Sets the source of the ops made from here on: a node's name, or ops they replace."""
         with self.graph.context:
             if isinstance(node, str):
                 self._location = ir.Location.name(node) if node else ir.Location.unknown()
@@ -505,7 +511,7 @@ class Builder:
         return self.op("constant", [], name=key, dtype=dtype.dtype, shape=dtype.shape).result
 
     def block(self, arguments: Sequence[TensorType] = ()) -> Block:
-        """A detached block for a region; fill it through a Builder on it and end it with `yield_`."""
+        """A detached block for a region: fill it with a Builder and end it with `yield_`."""
         with self.graph.context, ir.Location.unknown():
             # The block lives in a scratch op until `op` moves it into its region.
             scratch = ir.Operation.create("builtin.module", regions=1)

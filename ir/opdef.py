@@ -1,8 +1,8 @@
 """How an op of the dialect is defined: once, as data.
 
-An `OpDef` says all that the op *is*: operands, attributes, type rule, NumPy reference, fusion kind and
-documentation. What other rooms do with it (lowering, layout, ONNX mapping, ...) are tables of theirs,
-keyed by the op's name.
+An `OpDef` says all that the op *is*: operands, attributes, type rule, NumPy reference, fusion kind
+and documentation. What other rooms do with it (lowering, layout, ONNX mapping, ...) are tables of
+theirs, keyed by the op's name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -65,7 +65,10 @@ class Attr:
 
 @dataclass(frozen=True)
 class Operand:
-    """An operand and the element types it takes. Only trailing operands may be optional or variadic."""
+    """An operand and the element types it takes.
+
+    Only trailing operands may be optional or variadic.
+    """
 
     name: str
     dtypes: tuple[DType, ...] = ANY
@@ -138,6 +141,17 @@ class Typing:
         return tuple(found)
 
 
+class Region(Protocol):
+    """A region as the reference of an op sees it: a function, and the types of what it yields."""
+
+    @property
+    def yields(self) -> Sequence[TensorType]:
+        """Types without symbols."""
+        ...
+
+    def __call__(self, *inputs: Array) -> Sequence[Array]: ...
+
+
 TypeRule = Callable[[Typing], Sequence[TensorType]]
 # (operands, attributes with every Dim a number, region functions) -> results
 Reference = Callable[..., Sequence[Array]]
@@ -148,8 +162,8 @@ class OpDef:
     """One op of the dialect.
 
     `infer` gives the result types or raises; the verifier calls it too. `reference` is the op's
-    specification: `reference(inputs, attrs)` on NumPy arrays, or for region ops
-    `reference(inputs, attrs, regions)` where each region is a function from arrays to arrays.
+    specification: `reference(inputs, attrs)` on NumPy arrays, or for ops with regions
+    `reference(inputs, attrs, regions)`. It may return views of its inputs and never writes to them.
     """
 
     name: str
@@ -230,7 +244,7 @@ _PYTHON: dict[AttrKind, Callable[[Any], Any]] = {
 
 
 def normal_value(attr: Attr, value: Any) -> Any:
-    """`value` as the Python type of the attribute's kind; None stays None where it is the default."""
+    """`value` as the Python type of the attribute's kind; a default of None stays None."""
     if value is None and attr.default is None:
         return None
     try:

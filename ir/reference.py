@@ -1,7 +1,7 @@
 """The reference interpreter: runs a graph on NumPy arrays, op by op, as the op table specifies.
 
-It is the yardstick that compiled results are compared with, and what evaluates ops eagerly and while
-folding constants. It favours plainness over speed, but a ResNet-50 takes it only seconds.
+It is the yardstick that compiled results are compared with, and what evaluates ops eagerly and
+while folding constants. It favours plainness over speed, but a ResNet-50 takes it only seconds.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def run(
 ) -> dict[str, Array]:
     """Outputs of `graph` by name.
 
-    `inputs` are arrays by input name, of exactly the declared element types. `trace` sees every value,
-    the inputs first, values in regions once for every time they are made. Raises BM6003 when inputs do
-    not fit, or when data does not (an index out of range).
+    `inputs` are arrays by input name, of exactly the declared element types. `trace` sees every
+    value, the inputs first, values in regions once for every time they are made. Raises BM6003 when
+    inputs do not fit, or when data does not (an index out of range).
     """
-    arrays = [_checked_input(graph, inputs, v, n) for v, n in _named_inputs(graph, inputs)]
+    arrays = [_checked_input(inputs, v, n) for v, n in _named_inputs(graph, inputs)]
     sizes = bind_symbols(graph, inputs)
     machine = _Machine(graph, sizes, trace)
     with np.errstate(all="ignore"):
@@ -55,7 +55,10 @@ def run_op(name: str, inputs: Sequence[Array], attrs: Attrs | None = None) -> li
 
 
 def evaluated(definition: OpDef, attrs: Attrs, sizes: Mapping[str, int]) -> dict[str, Any]:
-    """Complete attributes with every dimension a number. Raises BM2007 for a symbol without a size."""
+    """Complete attributes with every dimension a number.
+
+    Raises BM2007 for a symbol without a size.
+    """
     kinds = {a.name: a.kind for a in definition.attrs}
     return {
         name: tuple(evaluate(d, sizes) for d in value) if kinds[name] is AttrKind.DIMS else value
@@ -76,7 +79,7 @@ def _named_inputs(graph: Graph, inputs: Mapping[str, Array]) -> list[tuple[Value
     return list(zip(graph.inputs, names, strict=True))
 
 
-def _checked_input(graph: Graph, inputs: Mapping[str, Array], value: Value, name: str) -> Array:
+def _checked_input(inputs: Mapping[str, Array], value: Value, name: str) -> Array:
     """The array of an input, its element type and rank checked."""
     array = np.asarray(inputs[name])
     wanted = value.type
@@ -166,6 +169,17 @@ class _Code:
     yields: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class _Region:
+    """A region as a reference sees it (`bireme.ir.opdef.Region`)."""
+
+    yields: tuple[TensorType, ...]
+    body: Callable[[Sequence[Array]], list[Array]]
+
+    def __call__(self, *inputs: Array) -> list[Array]:
+        return self.body(inputs)
+
+
 class _Machine:
     """Memory and code of one run."""
 
@@ -221,14 +235,18 @@ class _Machine:
         operands = [self._memory[slot] for slot in step.operands]
         try:
             if step.regions:
-                regions = [self._function(code) for code in step.regions]
+                regions = [self._region(code) for code in step.regions]
                 return step.definition.reference(operands, step.attrs, regions)
             return step.definition.reference(operands, step.attrs)
         except BiremeError as error:
             raise error.at(step.op.node or step.op.name) from None
 
-    def _function(self, code: _Code) -> Callable[..., list[Array]]:
-        return lambda *inputs: self._run(code, inputs)
+    def _region(self, code: _Code) -> _Region:
+        yields = tuple(self._static(self._values[slot].type) for slot in code.yields)
+        return _Region(yields, lambda inputs: self._run(code, inputs))
+
+    def _static(self, tensor: TensorType) -> TensorType:
+        return tensor.with_shape([evaluate(d, self._sizes) for d in tensor.shape])
 
     def _store(self, slots: Sequence[int], arrays: Sequence[Array]) -> None:
         for slot, array in zip(slots, arrays, strict=True):

@@ -1,7 +1,7 @@
 """Tensor types: an element type and a shape of dimensions, and their MLIR form.
 
-In MLIR a shape with symbols is `tensor<?x3xf32, ["batch", "3"]>`: the encoding holds every dimension as
-text. A shape without symbols has no encoding.
+In MLIR a shape with symbols is `tensor<?x3xf32, ["batch", "3"]>`: the encoding holds every
+dimension as text. A shape without symbols has no encoding.
 """
 
 from __future__ import annotations

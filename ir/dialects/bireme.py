@@ -1,1 +1,3 @@
-"""Intentionally empty: ops of the `bireme` dialect have no generated classes (see `bireme.ir._mlir`)."""
+"""Intentionally empty: ops of the `bireme` dialect have no generated classes (see
+`bireme.ir._mlir`).
+"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -75,14 +76,14 @@ def modulo(x: Array, y: Array, fmod: bool) -> Array:
     return np.fmod(x, y) if fmod else np.mod(x, y)
 
 
-def lowest(dtype: np.dtype[np.generic]) -> float | int | bool:
+def lowest(dtype: np.dtype[Any]) -> float | int | bool:
     """The least value of a type: minus infinity for floats."""
     if dtype.kind == "b":
         return False
     return int(np.iinfo(dtype).min) if dtype.kind in "iu" else -math.inf
 
 
-def highest(dtype: np.dtype[np.generic]) -> float | int | bool:
+def highest(dtype: np.dtype[Any]) -> float | int | bool:
     """The greatest value of a type: infinity for floats."""
     if dtype.kind == "b":
         return True

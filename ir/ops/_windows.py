@@ -6,7 +6,6 @@ The padding of axis i is `pads[i]` before and `pads[rank + i]` after, as in ONNX
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -43,18 +42,26 @@ def window_counts(
     counts: list[Dim] = []
     for i, (size, taps) in enumerate(zip(sizes, kernel, strict=True)):
         before, after = pads[i], pads[len(sizes) + i]
-        spare = size + before + after - ((taps - 1) * dilations[i] + 1)
+        span = (taps - 1) * dilations[i] + 1
+        spare = size + before + after - span
         if isinstance(spare, int) and spare < 0:
             raise t.fail(
                 f"spatial axis {i}: a window of {taps} taps with dilation {dilations[i]} is larger "
                 f"than {size} elements with padding {before} + {after}"
             )
-        count = spare // strides[i] + 1
-        if ceil_mode:
-            # A window that would start in the padding after the last element is left out.
-            count = minimum(ceildiv(spare, strides[i]) + 1, ceildiv(size + before, strides[i]))
-        counts.append(count)
+        counts.append(window_count(size, span, strides[i], before, after, ceil_mode))
     return counts
+
+
+def window_count(
+    size: Dim, span: Dim, stride: int, before: int, after: int, ceil_mode: bool = False
+) -> Dim:
+    """How many windows that span so many elements fit along one axis."""
+    spare = size + before + after - span
+    if not ceil_mode:
+        return spare // stride + 1
+    # A window that would start in the padding after the last element is left out.
+    return minimum(ceildiv(spare, stride) + 1, ceildiv(size + before, stride))
 
 
 def padded(x: Array, pads: Sequence[int], value: float | int, spare: Sequence[int] = ()) -> Array:
@@ -94,13 +101,3 @@ def taps(
             for p, d, n, s in zip(place, dilations, counts, strides, strict=True)
         )
         yield place, x[(slice(None), slice(None), *picked)]
-
-
-def count_windows(
-    size: int, kernel: int, stride: int, dilation: int, before: int, after: int, ceil_mode: bool
-) -> int:
-    """`window_counts` for one axis of known size."""
-    spare = size + before + after - ((kernel - 1) * dilation + 1)
-    if not ceil_mode:
-        return spare // stride + 1
-    return min(math.ceil(spare / stride) + 1, math.ceil((size + before) / stride))

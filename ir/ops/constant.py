@@ -15,7 +15,7 @@ def _constant_type(t: Typing) -> Sequence[TensorType]:
     return [TensorType(t.attrs["dtype"], t.attrs["shape"])]
 
 
-def _constant_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+def _constant_reference(_inputs: Sequence[Array], _attrs: Attrs) -> Sequence[Array]:
     raise NotImplementedError("the interpreter reads constants from the graph's weight table")
 
 
@@ -24,7 +24,7 @@ def _iota_type(t: Typing) -> Sequence[TensorType]:
     return [TensorType(t.attrs["dtype"], t.attrs["shape"])]
 
 
-def _iota_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+def _iota_reference(_inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     shape, axis = attrs["shape"], attrs["axis"]
     column = [1] * len(shape)
     column[axis] = shape[axis]
@@ -36,7 +36,7 @@ def _dim_values_type(t: Typing) -> Sequence[TensorType]:
     return [TensorType(DType.I64, (len(t.attrs["values"]),))]
 
 
-def _dim_values_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+def _dim_values_reference(_inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     return [np.array(attrs["values"], np.int64)]
 
 
@@ -52,7 +52,8 @@ OPS = (
         infer=_constant_type,
         reference=_constant_reference,
         fusion=Fusion.CONSTANT,
-        doc="Data known when the model is compiled. The IR holds its name, the weight table its array.",
+        doc="Data known when the model is compiled. The IR holds its name, the weight table its "
+        "array.",
     ),
     OpDef(
         name="iota",

@@ -35,7 +35,7 @@ def _matmul_type(t: Typing) -> Sequence[TensorType]:
     return [TensorType(dtype, (*batch, a.shape[-2], b.shape[-1]))]
 
 
-def _matmul_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+def _matmul_reference(inputs: Sequence[Array], _attrs: Attrs) -> Sequence[Array]:
     a, b = inputs
     return [np.matmul(widen(a), widen(b)).astype(a.dtype, copy=False)]
 
@@ -95,10 +95,10 @@ def convolve(
     dilations: Sequence[int],
     groups: int,
 ) -> Array:
-    """Convolution of `[N, C, *S]` with `[O, C / groups, *K]`, as a matrix product for each group."""
+    """Convolution of `[N, C, *S]` with `[O, C / groups, *K]`: a matrix product per group."""
     kernel = w.shape[2:]
     view = windows(padded(x, pads, 0), kernel, strides, dilations)
-    batch, channels, *sizes = view.shape
+    batch, _, *sizes = view.shape
     counts = sizes[: len(kernel)]
     depth = w.size // max(w.shape[0], 1)
     # [N, C, *out, *K] -> [N, G, C / G, *K, *out] -> columns of a matrix.
@@ -107,7 +107,7 @@ def convolve(
     length = int(np.prod(counts, dtype=np.int64))
     columns = view.transpose(order).reshape(batch, groups, depth, length)
     filters = w.reshape(groups, w.shape[0] // groups, depth)
-    return np.matmul(filters, columns).reshape(batch, w.shape[0], *counts)
+    return np.asarray(np.matmul(filters, columns)).reshape(batch, w.shape[0], *counts)
 
 
 def _conv_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
@@ -202,11 +202,11 @@ OPS = (
         infer=_conv_type,
         reference=_conv_reference,
         fusion=Fusion.CONTRACTION,
-        doc="Convolution (cross-correlation) of `x [N, C, *S]` with `w [O, C/groups, *K]` to "
-        "`[N, O, *S']`, without bias; padding is zero. With `out_block` ob above 1 the channels are "
-        "blocked: `w` is `[O/ob, (C/groups)/ib, *K, ib, ob]` or, for a depthwise convolution "
-        "(ib = ob = b), `[C/b, *K, b]`; `x` is `[N, C/ib, *S, ib]`, with ib = 1 the plain "
-        "`[N, C, *S]`; the result is `[N, O/ob, *S', ob]`.",
+        doc="Convolution (cross-correlation) of `x [N, C, *S]` with `w [O, C/groups, *K]` to `[N, "
+        "O, *S']`, without bias; padding is zero. With `out_block` ob above 1 the channels are "
+        "blocked: `w` is `[O/ob, (C/groups)/ib, *K, ib, ob]` or, for a depthwise convolution (ib = "
+        "ob = b), `[C/b, *K, b]`; `x` is `[N, C/ib, *S, ib]`, with ib = 1 the plain `[N, C, *S]`; "
+        "the result is `[N, O/ob, *S', ob]`.",
     ),
     OpDef(
         name="conv_transpose",
@@ -216,7 +216,8 @@ OPS = (
             Attr(
                 "pads",
                 AttrKind.INTS,
-                doc="elements removed before each spatial axis of the result, then those after each",
+                doc="elements removed before each spatial axis of the result, then those after "
+                "each",
             ),
             DILATIONS,
             _GROUPS,
@@ -227,7 +228,8 @@ OPS = (
         infer=_conv_transpose_type,
         reference=_conv_transpose_reference,
         fusion=Fusion.CONTRACTION,
-        doc="Transposed convolution of `x [N, C, *S]` with `w [C, O/groups, *K]` to `[N, O, *S']`: each "
-        "element adds its multiple of the filters to the result, at `strides` times its place.",
+        doc="Transposed convolution of `x [N, C, *S]` with `w [C, O/groups, *K]` to `[N, O, *S']`: "
+        "each element adds its multiple of the filters to the result, at `strides` times its "
+        "place.",
     ),
 )

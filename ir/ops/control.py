@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from bireme.ir.dtypes import DType
-from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
+from bireme.ir.opdef import (
+    Array,
+    Attr,
+    AttrKind,
+    Attrs,
+    Fusion,
+    OpDef,
+    Operand,
+    Region,
+    Typing,
+)
 from bireme.ir.types import TensorType
-
-Region = Callable[..., Sequence[Array]]
 
 
 def _same_types(t: Typing, a: Sequence[TensorType], b: Sequence[TensorType], what: str) -> None:
@@ -33,7 +41,7 @@ def _if_type(t: Typing) -> Sequence[TensorType]:
 
 
 def _if_reference(
-    inputs: Sequence[Array], attrs: Attrs, regions: Sequence[Region]
+    inputs: Sequence[Array], _attrs: Attrs, regions: Sequence[Region]
 ) -> Sequence[Array]:
     return regions[0 if bool(inputs[0]) else 1]()
 
@@ -49,7 +57,7 @@ def _while_type(t: Typing) -> Sequence[TensorType]:
 
 
 def _while_reference(
-    inputs: Sequence[Array], attrs: Attrs, regions: Sequence[Region]
+    inputs: Sequence[Array], _attrs: Attrs, regions: Sequence[Region]
 ) -> Sequence[Array]:
     condition, body = regions
     carried = list(inputs)
@@ -88,6 +96,10 @@ def _scan_reference(
         rows.append(results[carries:])
     if attrs["reverse"]:
         rows.reverse()
+    if not rows:
+        # No step tells the shapes of the stacked results.
+        empty = [TensorType(y.dtype, (0, *y.shape)) for y in regions[0].yields[carries:]]
+        return [*carried, *(np.zeros(y.static_shape, y.dtype.numpy) for y in empty)]
     return [*carried, *(np.stack(column) for column in zip(*rows, strict=True))]
 
 
@@ -98,7 +110,7 @@ def _kernel_type(t: Typing) -> Sequence[TensorType]:
 
 
 def _kernel_reference(
-    inputs: Sequence[Array], attrs: Attrs, regions: Sequence[Region]
+    inputs: Sequence[Array], _attrs: Attrs, regions: Sequence[Region]
 ) -> Sequence[Array]:
     return regions[0](*inputs)
 
@@ -111,8 +123,8 @@ OPS = (
         infer=_if_type,
         reference=_if_reference,
         fusion=Fusion.CONTROL,
-        doc="The results of the first region when the condition holds, else of the second. The regions "
-        "have no arguments and may read values defined outside.",
+        doc="The results of the first region when the condition holds, else of the second. The "
+        "regions have no arguments and may read values defined outside.",
         regions=2,
     ),
     OpDef(
@@ -135,9 +147,9 @@ OPS = (
         infer=_scan_type,
         reference=_scan_reference,
         fusion=Fusion.CONTROL,
-        doc="Runs the region once for each step along the leading axis of the sequences. It gets the "
-        "carried values and a slice of each sequence; it yields the carried values and one row of each "
-        "stacked result.",
+        doc="Runs the region once for each step along the leading axis of the sequences. It gets "
+        "the carried values and a slice of each sequence; it yields the carried values and one row "
+        "of each stacked result.",
         regions=1,
     ),
     OpDef(

@@ -94,11 +94,11 @@ def _classifier(
 
 
 def _gelu(x: Array, approximate: bool) -> Array:
-    half = x.dtype.type(0.5)
+    number = x.dtype.type
     if approximate:
-        inner = x.dtype.type(math.sqrt(2 / math.pi)) * (x + x.dtype.type(0.044715) * x * x * x)
-        return half * x * (1 + np.tanh(inner))
-    return half * x * (1 + erf(x * x.dtype.type(math.sqrt(0.5))))
+        inner = number(math.sqrt(2 / math.pi)) * (x + number(0.044715) * x * x * x)
+        return np.asarray(number(0.5) * x * (1 + np.tanh(inner)))
+    return np.asarray(number(0.5) * x * (1 + erf(x * number(math.sqrt(0.5)))))
 
 
 def _is_inf(x: Array, positive: bool, negative: bool) -> Array:
@@ -108,6 +108,11 @@ def _is_inf(x: Array, positive: bool, negative: bool) -> Array:
 def _cast_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     # bfloat16 goes through float32: NumPy has no direct way from it to every type.
     return [widen(inputs[0]).astype(attrs["dtype"].numpy)]
+
+
+def _where_reference(inputs: Sequence[Array], _attrs: Attrs) -> Sequence[Array]:
+    condition, x, y = inputs
+    return [np.where(condition, x, y)]
 
 
 def _where_type(t: Typing) -> Sequence[TensorType]:
@@ -178,8 +183,8 @@ _UNARY = (
         infer=lambda t: [t.types[0].with_dtype(t.attrs["dtype"])],
         reference=_cast_reference,
         fusion=Fusion.POINTWISE,
-        doc="Another element type. Floats become integers by rounding toward zero (out of range and "
-        "NaN: any value), integers wrap, and anything but 0 becomes true.",
+        doc="Another element type. Floats become integers by rounding toward zero (out of range "
+        "and NaN: any value), integers wrap, and anything but 0 becomes true.",
     ),
 )
 
@@ -228,7 +233,8 @@ _BINARY = (
         "shift_right",
         np.right_shift,
         INTEGERS,
-        "`x` moved down by `y` bits, keeping its sign; `y` may exceed the width. `y` is not negative.",
+        "`x` moved down by `y` bits, keeping its sign; `y` may exceed the width. `y` is not "
+        "negative.",
     ),
     _comparison("equal", np.equal, "`x == y`", commutative=True),
     _comparison("not_equal", np.not_equal, "`x != y`", commutative=True),
@@ -246,7 +252,7 @@ OPS = (
         operands=(Operand("condition", BOOLS), Operand("x", ANY), Operand("y", ANY)),
         attrs=(),
         infer=_where_type,
-        reference=lambda inputs, attrs: [np.where(*inputs)],
+        reference=_where_reference,
         fusion=Fusion.POINTWISE,
         doc="`x` where the condition holds, else `y`. All three broadcast as in NumPy.",
     ),

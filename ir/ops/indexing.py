@@ -30,7 +30,10 @@ REDUCTION_NAMES = ("none", *_REDUCTIONS)
 
 
 def _wrapped(indices: Array, size: int, what: str) -> Array:
-    """Indices with negative ones counted from the end. Raises BM6003 for one that does not exist."""
+    """Indices with negative ones counted from the end.
+
+    Raises BM6003 for one that does not exist.
+    """
     wrong = indices[(indices < -size) | (indices >= size)]
     if wrong.size:
         raise BiremeError("BM6003", f"{what}: index {wrong.flat[0]} is outside [{-size}, {size})")
@@ -192,8 +195,8 @@ _REDUCTION = Attr(
     "reduction",
     AttrKind.STR,
     "none",
-    "how an update joins what is there: `none` (replaces it; of several for one place any one stays), "
-    "`add`, `mul`, `max` or `min`",
+    "how an update joins what is there: `none` (replaces it; of several for one place any one "
+    "stays), `add`, `mul`, `max` or `min`",
 )
 _COUNTED = "Negative indices count from the end; one that does not exist is a fault at run time."
 
@@ -205,7 +208,8 @@ OPS = (
         infer=_gather_type,
         reference=_gather_reference,
         fusion=Fusion.INJECTIVE,
-        doc=f"Slices of `data` along an axis; the axes of `indices` take the place of it. {_COUNTED}",
+        doc="Slices of `data` along an axis; the axes of `indices` take the place of it. "
+        + _COUNTED,
     ),
     OpDef(
         name="gather_elements",
@@ -214,8 +218,8 @@ OPS = (
         infer=_gather_elements_type,
         reference=_gather_elements_reference,
         fusion=Fusion.INJECTIVE,
-        doc="For each place of `indices`, the element of `data` at that place with the coordinate of "
-        f"one axis replaced by the index. {_COUNTED}",
+        doc="For each place of `indices`, the element of `data` at that place with the coordinate "
+        "of one axis replaced by the index. " + _COUNTED,
     ),
     OpDef(
         name="gather_nd",
@@ -226,8 +230,8 @@ OPS = (
         infer=_gather_nd_type,
         reference=_gather_nd_reference,
         fusion=Fusion.INJECTIVE,
-        doc="Each row of `indices` (its last axis, of known size) names the leading coordinates of a "
-        f"slice of `data`. {_COUNTED}",
+        doc="Each row of `indices` (its last axis, of known size) names the leading coordinates of "
+        "a slice of `data`. " + _COUNTED,
     ),
     OpDef(
         name="scatter_elements",
@@ -236,8 +240,8 @@ OPS = (
         infer=_scatter_elements_type,
         reference=_scatter_elements_reference,
         fusion=Fusion.OPAQUE,
-        doc="`data` with each update put at its own place, the coordinate of one axis replaced by the "
-        f"index. {_COUNTED}",
+        doc="`data` with each update put at its own place, the coordinate of one axis replaced by "
+        "the index. " + _COUNTED,
     ),
     OpDef(
         name="scatter_nd",
@@ -246,8 +250,8 @@ OPS = (
         infer=_scatter_nd_type,
         reference=_scatter_nd_reference,
         fusion=Fusion.OPAQUE,
-        doc="`data` with each slice of the updates put where its row of `indices` (the last axis, of "
-        f"known size) says. {_COUNTED}",
+        doc="`data` with each slice of the updates put where its row of `indices` (the last axis, "
+        "of known size) says. " + _COUNTED,
     ),
     OpDef(
         name="reverse_sequence",
@@ -259,7 +263,7 @@ OPS = (
         infer=_reverse_sequence_type,
         reference=_reverse_sequence_reference,
         fusion=Fusion.INJECTIVE,
-        doc="For each batch entry, the first `lengths[b]` steps in reverse order, then the rest as is. "
-        "Lengths are clamped to the axis.",
+        doc="For each batch entry, the first `lengths[b]` steps in reverse order, then the rest as "
+        "is. Lengths are clamped to the axis.",
     ),
 )

@@ -22,7 +22,8 @@ def _along_axis_type(t: Typing) -> Sequence[TensorType]:
 
 def _shifted(x: Array, axis: int) -> Array:
     """`x` minus its maximum, so that its exponential cannot overflow."""
-    return widen(x) - np.max(widen(x), axis=axis, keepdims=True, initial=-np.inf)
+    wide = widen(x)
+    return np.asarray(wide - np.max(wide, axis=axis, keepdims=True, initial=-np.inf))
 
 
 def _softmax_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
@@ -78,7 +79,7 @@ def _centred(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
     """Zero mean and unit variance over axes."""
     centred = x - np.mean(x, axis=axes, keepdims=True)
     variance = np.mean(np.square(centred), axis=axes, keepdims=True)
-    return centred / np.sqrt(variance + x.dtype.type(epsilon))
+    return np.asarray(centred / np.sqrt(variance + x.dtype.type(epsilon)))
 
 
 def _scaled(normal: Array, inputs: Sequence[Array]) -> Sequence[Array]:
@@ -177,8 +178,8 @@ OPS = (
         infer=_trailing_type,
         reference=_layer_norm_reference,
         fusion=Fusion.REDUCTION,
-        doc="`(x - mean) / sqrt(variance + epsilon) * scale + bias` over the axes from `axis` to the "
-        "last; scale and bias broadcast to those axes.",
+        doc="`(x - mean) / sqrt(variance + epsilon) * scale + bias` over the axes from `axis` to "
+        "the last; scale and bias broadcast to those axes.",
     ),
     OpDef(
         name="rms_norm",
@@ -206,8 +207,8 @@ OPS = (
         infer=_group_norm_type,
         reference=_group_norm_reference,
         fusion=Fusion.REDUCTION,
-        doc="`[N, C, *S]` normalised over `*S` and the channels of a group, then scale and bias of each "
-        "channel.",
+        doc="`[N, C, *S]` normalised over `*S` and the channels of a group, then scale and bias of "
+        "each channel.",
     ),
     OpDef(
         name="batch_norm",
@@ -216,8 +217,8 @@ OPS = (
         infer=_per_channel_type,
         reference=_batch_norm_reference,
         fusion=Fusion.REDUCTION,
-        doc="`(x - mean) / sqrt(variance + epsilon) * scale + bias` with one of each for every channel "
-        "(axis 1): batch normalisation at inference.",
+        doc="`(x - mean) / sqrt(variance + epsilon) * scale + bias` with one of each for every "
+        "channel (axis 1): batch normalisation at inference.",
     ),
     OpDef(
         name="lrn",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from bireme.ir.dims import evaluate
 from bireme.ir.dtypes import FLOATS, NUMERIC, DType
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
 from bireme.ir.ops._numeric import lowest, widen
@@ -16,9 +18,9 @@ from bireme.ir.ops._windows import (
     PADS,
     STRIDES,
     check_window,
-    count_windows,
     padded,
     taps,
+    window_count,
     window_counts,
 )
 from bireme.ir.ops.shape import pack, unpack
@@ -54,7 +56,7 @@ Pool = Callable[[Array, Attrs], Sequence[Array]]
 
 
 def _blocked(pool: Pool) -> Callable[[Sequence[Array], Attrs], Sequence[Array]]:
-    """The reference of a pool on `[N, C, *S]`: it unpacks a blocked operand and packs the result."""
+    """Reference of a pool on `[N, C, *S]`: unpacks a blocked operand, packs the result."""
 
     def reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         (x,), block = inputs, attrs["block"]
@@ -65,43 +67,49 @@ def _blocked(pool: Pool) -> Callable[[Sequence[Array], Attrs], Sequence[Array]]:
     return reference
 
 
+def _spans(attrs: Attrs) -> list[int]:
+    """Elements from the first to the last tap of a window, along each axis."""
+    return [(k - 1) * d + 1 for k, d in zip(attrs["kernel"], attrs["dilations"], strict=True)]
+
+
 def _counts(x: Array, attrs: Attrs) -> list[int]:
-    rank = x.ndim - 2
-    pads = attrs["pads"]
-    return [
-        count_windows(
-            x.shape[2 + i], attrs["kernel"][i], attrs["strides"][i], attrs["dilations"][i],
-            pads[i], pads[rank + i], attrs["ceil_mode"],
-        )
-        for i in range(rank)
-    ]  # fmt: skip
+    """Windows along each spatial axis."""
+    rank, pads = x.ndim - 2, attrs["pads"]
+    spans, strides, ceil_mode = _spans(attrs), attrs["strides"], attrs["ceil_mode"]
+    counts = [
+        window_count(size, spans[i], strides[i], pads[i], pads[rank + i], ceil_mode)
+        for i, size in enumerate(x.shape[2:])
+    ]
+    return [evaluate(count, {}) for count in counts]
 
 
-def _spare(x: Array, attrs: Attrs, counts: Sequence[int]) -> list[int]:
+def _spare(x: Array, attrs: Attrs) -> list[int]:
     """Elements by which the last window of each axis reaches beyond the padding (`ceil_mode`)."""
-    rank = x.ndim - 2
+    rank, pads = x.ndim - 2, attrs["pads"]
     reach = [
-        (n - 1) * s + (k - 1) * d + 1
-        for n, s, k, d in zip(
-            counts, attrs["strides"], attrs["kernel"], attrs["dilations"], strict=True
+        (count - 1) * stride + span
+        for count, stride, span in zip(
+            _counts(x, attrs), attrs["strides"], _spans(attrs), strict=True
         )
     ]
-    pads = attrs["pads"]
     return [max(r - x.shape[2 + i] - pads[i] - pads[rank + i], 0) for i, r in enumerate(reach)]
 
 
-def _each_tap(x: Array, attrs: Attrs, value: float | int) -> tuple[list[int], list[Array]]:
-    """Number of windows along each axis, and for each tap what it reads in every window."""
-    counts = _counts(x, attrs)
-    full = padded(x, attrs["pads"], value, _spare(x, attrs, counts))
+def _taps(full: Array, counts: Sequence[int], attrs: Attrs) -> list[Array]:
+    """For each tap, what it reads in every window of a padded tensor."""
     found = taps(full, counts, attrs["kernel"], attrs["strides"], attrs["dilations"])
-    return counts, [view for _, view in found]
+    return [view for _, view in found]
+
+
+def _each_tap(x: Array, attrs: Attrs, value: float | int) -> list[Array]:
+    """For each tap, what it reads in every window, padding being `value`."""
+    return _taps(padded(x, attrs["pads"], value, _spare(x, attrs)), _counts(x, attrs), attrs)
 
 
 def _max_pool(x: Array, attrs: Attrs) -> Sequence[Array]:
     least = lowest(x.dtype)
     if not attrs["indices"]:
-        _, views = _each_tap(x, attrs, least)
+        views = _each_tap(x, attrs, least)
         best = views[0].copy()
         for view in views[1:]:
             np.maximum(best, view, out=best)
@@ -110,14 +118,15 @@ def _max_pool(x: Array, attrs: Attrs) -> Sequence[Array]:
 
 
 def _max_pool_with_places(x: Array, attrs: Attrs, least: float | int) -> Sequence[Array]:
-    order = "C" if attrs["storage_order"] == 0 else "F"
     spatial = x.shape[2:]
-    size = int(np.prod(spatial))
-    inside = np.arange(size).reshape(spatial, order=order)
+    size = math.prod(spatial)
+    inside = np.arange(size).reshape(spatial)
+    if attrs["storage_order"] == 1:
+        inside = np.arange(size).reshape(spatial[::-1]).T
     channel = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * len(spatial))
     places = channel * size + inside
-    _, views = _each_tap(x, attrs, least)
-    _, wheres = _each_tap(places, attrs, -1)
+    views = _each_tap(x, attrs, least)
+    wheres = _each_tap(places, attrs, -1)
     best, where = views[0].copy(), wheres[0].copy()
     for view, place in zip(views[1:], wheres[1:], strict=True):
         # A window may hold nothing above the padding's value; it then names a real element.
@@ -128,26 +137,19 @@ def _max_pool_with_places(x: Array, attrs: Attrs, least: float | int) -> Sequenc
 
 def _avg_pool(x: Array, attrs: Attrs) -> Sequence[Array]:
     wide = widen(x)
-    _, views = _each_tap(wide, attrs, 0)
     # How many elements of each window count: padding only if asked for, nothing beyond it.
-    ones = np.ones((1, 1, *x.shape[2:]), wide.dtype)
+    ones = padded(np.ones((1, 1, *x.shape[2:]), wide.dtype), attrs["pads"], 0)
     if attrs["count_include_pad"]:
-        padding = attrs["pads"]
-        ones = padded(ones, padding, 1)
-        counted = padded(ones, [0] * len(padding), 0, _spare(x, attrs, _counts(x, attrs)))
-        found = taps(
-            counted, _counts(x, attrs), attrs["kernel"], attrs["strides"], attrs["dilations"]
-        )
-        weights = [view for _, view in found]
-    else:
-        _, weights = _each_tap(ones, attrs, 0)
+        ones = np.ones_like(ones)
+    ones = padded(ones, (0,) * len(attrs["pads"]), 0, _spare(x, attrs))
     zero = np.zeros((), wide.dtype)
-    return [(sum(views, zero) / sum(weights, zero)).astype(x.dtype)]
+    total = sum(_each_tap(wide, attrs, 0), zero)
+    return [(total / sum(_taps(ones, _counts(x, attrs), attrs), zero)).astype(x.dtype)]
 
 
 def _lp_pool(x: Array, attrs: Attrs) -> Sequence[Array]:
     wide, p = widen(x), attrs["p"]
-    _, views = _each_tap(np.abs(wide) ** wide.dtype.type(p), attrs, 0)
+    views = _each_tap(np.abs(wide) ** wide.dtype.type(p), attrs, 0)
     total = sum(views, np.zeros((), wide.dtype))
     return [np.power(total, wide.dtype.type(1 / p)).astype(x.dtype)]
 
@@ -156,7 +158,8 @@ _CEIL = Attr(
     "ceil_mode",
     AttrKind.BOOL,
     False,
-    "also take a last window that reaches beyond the padding, if it starts before the padding's end",
+    "also take a last window that reaches beyond the padding, if it starts before the padding's "
+    "end",
 )
 _BLOCK = Attr(
     "block", AttrKind.INT, 1, "channels in a block: above 1 `x` is `[N, C/block, *S, block]`"
@@ -176,8 +179,8 @@ OPS = (
         infer=_max_pool_type,
         reference=_blocked(_max_pool),
         fusion=Fusion.REDUCTION,
-        doc="Greatest element of each window of `x [N, C, *S]`, NaN if any is; padding never wins. An "
-        "index counts elements of the whole of `x`, the spatial axes in `storage_order`.",
+        doc="Greatest element of each window of `x [N, C, *S]`, NaN if any is; padding never wins. "
+        "An index counts elements of the whole of `x`, the spatial axes in `storage_order`.",
     ),
     OpDef(
         name="avg_pool",

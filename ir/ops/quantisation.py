@@ -85,8 +85,8 @@ OPS = (
         infer=_quantize_type,
         reference=_quantize_reference,
         fusion=Fusion.POINTWISE,
-        doc="`round(x / scale) + zero_point`, halves to even, saturated to the type of `zero_point`. "
-        "Scale and zero point are scalars, or vectors along `axis`.",
+        doc="`round(x / scale) + zero_point`, halves to even, saturated to the type of "
+        "`zero_point`. Scale and zero point are scalars, or vectors along `axis`.",
     ),
     OpDef(
         name="dequantize",
@@ -99,7 +99,7 @@ OPS = (
         infer=_dequantize_type,
         reference=_dequantize_reference,
         fusion=Fusion.POINTWISE,
-        doc="`(x - zero_point) * scale` in the type of `scale`. Scale and zero point (0 when not given) "
-        "are scalars, or vectors along `axis`.",
+        doc="`(x - zero_point) * scale` in the type of `scale`. Scale and zero point (0 when not "
+        "given) are scalars, or vectors along `axis`.",
     ),
 )

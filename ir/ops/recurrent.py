@@ -20,7 +20,7 @@ from bireme.ir.types import TensorType
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation of a gate: `function(x, *parameters)`; alpha and beta at their ONNX defaults."""
+    """An activation of a gate, `function(x, *parameters)`, and ONNX's alpha and beta."""
 
     function: Callable[..., Array]
     alpha: float | None = None
@@ -45,7 +45,9 @@ _DIRECTIONS = ("forward", "reverse", "bidirectional")
 
 
 def bound_activations(attrs: Attrs) -> list[Callable[[Array], Array]]:
-    """The activations with their parameters; `alphas` and `betas` go to those that take one, in turn."""
+    """The activations with their parameters; `alphas` and `betas` go to those that take one, in
+    turn.
+    """
     alphas, betas = iter(attrs["alphas"]), iter(attrs["betas"])
     bound = []
     for name in attrs["activations"]:
@@ -224,9 +226,9 @@ def _attrs(count: int, *more: Attr) -> tuple[Attr, ...]:
 
 _LENGTHS = Operand("lengths", (DType.I32,), optional=True)
 _SHARED = (
-    "`x [S, B, I]`, `w [D, {gates}H, I]`, `r [D, {gates}H, H]`, `b [D, {biases}H]` (input biases, then "
-    "recurrent ones), `h0 [D, B, H]`{cell}; `lengths [B]` ends each sequence early: later steps give 0 "
-    "and keep the state. Results: `y [S, D, B, H]` and the final states `[D, B, H]`. "
+    "`x [S, B, I]`, `w [D, {gates}H, I]`, `r [D, {gates}H, H]`, `b [D, {biases}H]` (input biases, "
+    "then recurrent ones), `h0 [D, B, H]`{cell}; `lengths [B]` ends each sequence early: later "
+    "steps give 0 and keep the state. Results: `y [S, D, B, H]` and the final states `[D, B, H]`. "
 )
 
 OPS = (
@@ -241,8 +243,8 @@ OPS = (
         fusion=Fusion.OPAQUE,
         doc="Long short-term memory. "
         + _SHARED.format(gates=4, biases=8, cell=", `c0 [D, B, H]`")
-        + "Gates stand in the order input, output, forget, cell; `p [D, 3H]` are peephole weights of "
-        "the first three. Activations: of the gates, of the cell input, of the cell output.",
+        + "Gates stand in the order input, output, forget, cell; `p [D, 3H]` are peephole weights "
+        "of the first three. Activations: of the gates, of the cell input, of the cell output.",
     ),
     OpDef(
         name="gru",
@@ -261,8 +263,8 @@ OPS = (
         fusion=Fusion.OPAQUE,
         doc="Gated recurrent unit. "
         + _SHARED.format(gates=3, biases=6, cell="")
-        + "Gates stand in the order update, reset, hidden. Activations: of the gates, of the hidden "
-        "value.",
+        + "Gates stand in the order update, reset, hidden. Activations: of the gates, of the "
+        "hidden value.",
     ),
     OpDef(
         name="rnn",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -31,27 +32,16 @@ def _reduce_type(t: Typing) -> Sequence[TensorType]:
     return [x.with_shape(_reduced(x.shape, axes, t.attrs["keepdims"]))]
 
 
-def _sum(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
-    return np.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
-
-
-def _prod(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
-    return np.prod(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
-
-
 def _mean(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
     if is_float(x):
-        return np.mean(x, axis=axis, keepdims=keepdims)
-    count = np.prod([x.shape[a] for a in axis])
-    return divide(np.sum(x, axis=axis, keepdims=keepdims), count).astype(x.dtype)
+        return np.asarray(np.mean(x, axis=axis, keepdims=keepdims))
+    total = np.asarray(np.sum(x, axis=axis, keepdims=keepdims))
+    return divide(total, total.dtype.type(math.prod(x.shape[a] for a in axis)))
 
 
-def _max(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
-    return np.max(x, axis=axis, keepdims=keepdims, initial=lowest(x.dtype))
-
-
-def _min(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
-    return np.min(x, axis=axis, keepdims=keepdims, initial=highest(x.dtype))
+def _whole(function: Callable[..., Array]) -> Callable[..., Array]:
+    """A NumPy reduction that keeps the operand's type, where NumPy's own would widen integers."""
+    return lambda x, **how: function(x, dtype=x.dtype, **how)
 
 
 def _reduction(
@@ -162,18 +152,18 @@ def _topk_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
 _ORDERED = BOOLS + NUMERIC
 
 OPS = (
-    _reduction("reduce_sum", _sum, "Sum along axes, 0 of nothing; integers wrap."),
+    _reduction("reduce_sum", _whole(np.sum), "Sum along axes, 0 of nothing; integers wrap."),
     _reduction("reduce_mean", _mean, "Mean along axes; integers round toward zero."),
-    _reduction("reduce_prod", _prod, "Product along axes, 1 of nothing; integers wrap."),
+    _reduction("reduce_prod", _whole(np.prod), "Product along axes, 1 of nothing; integers wrap."),
     _reduction(
         "reduce_max",
-        _max,
+        lambda x, **how: np.max(x, initial=lowest(x.dtype), **how),
         "Maximum along axes, NaN if any is; of nothing: the least value of the type.",
         _ORDERED,
     ),
     _reduction(
         "reduce_min",
-        _min,
+        lambda x, **how: np.min(x, initial=highest(x.dtype), **how),
         "Minimum along axes, NaN if any is; of nothing: the greatest value of the type.",
         _ORDERED,
     ),
@@ -204,7 +194,7 @@ OPS = (
         infer=_topk_type,
         reference=_topk_reference,
         fusion=Fusion.REDUCTION,
-        doc="The `k` greatest or least elements along an axis, and their indices (int64). Of equal ones "
-        "the lower index comes first; NaN counts as greatest.",
+        doc="The `k` greatest or least elements along an axis, and their indices (int64). Of equal "
+        "ones the lower index comes first; NaN counts as greatest.",
     ),
 )

@@ -1,8 +1,8 @@
 """Resize: interpolation onto a grid of another size, as ONNX defines it.
 
-Interpolation is separable: each axis has, for every place of the result, a few places of the operand
-(*taps*) and their weights. Coordinates and weights are computed in float64, then weights are rounded to
-the type that is summed in.
+Interpolation is separable: each axis has, for every place of the result, a few places of the
+operand (*taps*) and their weights. Coordinates and weights are computed in float64, then weights
+are rounded to the type that is summed in.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ NEAREST: dict[str, Callable[[Array], Array]] = {
 
 def _linear(x: Array, a: float) -> Array:  # noqa: ARG001
     """Weight of a tap at distance `x`."""
-    return np.clip(1 - np.abs(x), 0, None)
+    return np.asarray(np.maximum(1 - np.abs(x), 0))
 
 
 def _cubic(x: Array, a: float) -> Array:
@@ -99,7 +99,9 @@ MODES = ("nearest", *FILTERS)
 
 @dataclass(frozen=True)
 class Taps:
-    """For each place of the result: operand places `[result, taps]`, weights, and whether it is inside."""
+    """For each place of the result: operand places `[result, taps]`, weights, and whether it is
+    inside.
+    """
 
     places: Array
     weights: Array
@@ -188,13 +190,11 @@ def _interpolated(x: Array, axis: int, found: Taps) -> Array:
         return x.take(found.places[:, 0], axis)
     column = [1] * x.ndim
     column[axis] = found.places.shape[0]
-    total = None
+    total = np.zeros((), x.dtype)
     for number in range(count):
         weight = found.weights[:, number].astype(x.dtype).reshape(column)
         if weight.any():
-            part = x.take(found.places[:, number], axis) * weight
-            total = part if total is None else total + part
-    assert total is not None, "weights sum to 1"
+            total = total + x.take(found.places[:, number], axis) * weight
     return total
 
 
@@ -207,7 +207,8 @@ OPS = (
             Attr(
                 "scales",
                 AttrKind.FLOATS,
-                doc="for each axis the factor that coordinates use; 0.0 for result size / operand size",
+                doc="for each axis the factor that coordinates use; 0.0 for result size / operand "
+                "size",
             ),
             Attr("mode", AttrKind.STR, "nearest", f"interpolation: {', '.join(MODES)}"),
             Attr(

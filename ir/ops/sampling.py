@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,8 @@ def _grid_sample_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Ar
         weight = np.ones(grid.shape[:-1], x.dtype)
         for _, w in combination:
             weight = weight * w
-        result += x[(batch, slice(None), *(i for i, _ in combination))] * weight[..., np.newaxis]
+        places: tuple[Any, ...] = (batch, slice(None), *(i for i, _ in combination))
+        result += x[places] * weight[..., np.newaxis]
     return [np.moveaxis(result, -1, 1).astype(inputs[0].dtype)]
 
 
@@ -117,7 +119,7 @@ def _samples(start: float, length: float, bins: int, grid: int) -> Array:
 
 
 def _corners(x: Array, size: int) -> tuple[Array, Array, Array, Array]:
-    """(lower place, upper place, weight of the lower, weight of the upper); outside both weigh 0."""
+    """(lower place, upper place, their weights); outside the image both weigh 0."""
     inside = (x >= -1) & (x <= size)
     x = np.clip(x, 0, size - 1)
     low = np.floor(x).astype(np.intp)
@@ -184,8 +186,8 @@ OPS = (
         infer=_grid_sample_type,
         reference=_grid_sample_reference,
         fusion=Fusion.OPAQUE,
-        doc="`x [N, C, *S]` read at the places of `grid [N, *O, r]`, to `[N, C, *O]`. The last axis of "
-        "the grid names the r spatial axes from the last to the first, each in [-1, 1].",
+        doc="`x [N, C, *S]` read at the places of `grid [N, *O, r]`, to `[N, C, *O]`. The last "
+        "axis of the grid names the r spatial axes from the last to the first, each in [-1, 1].",
     ),
     OpDef(
         name="roi_align",
@@ -209,14 +211,16 @@ OPS = (
                 "coordinate",
                 AttrKind.STR,
                 "half_pixel",
-                "`half_pixel`: element centres lie at half units; `output_half_pixel`: at whole ones",
+                "`half_pixel`: element centres lie at half units; `output_half_pixel`: at whole "
+                "ones",
             ),
         ),
         infer=_roi_align_type,
         reference=_roi_align_reference,
         fusion=Fusion.OPAQUE,
         doc="Regions `rois [R, 4]` (left, top, right, bottom) of the images `x [N, C, H, W]` that "
-        "`batch_indices [R]` names, each pooled to `[C, output_height, output_width]` from bilinear "
-        "samples. In mode `max` the four weighted neighbours of a sample count one by one, as in ONNX.",
+        "`batch_indices [R]` names, each pooled to `[C, output_height, output_width]` from "
+        "bilinear samples. In mode `max` the four weighted neighbours of a sample count one by "
+        "one, as in ONNX.",
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,8 @@ def _slice_type(t: Typing) -> Sequence[TensorType]:
     return [x.with_shape(t.attrs["sizes"])]
 
 
-def _slice_axes(attrs: Attrs) -> list[tuple[Dim, Dim, int]]:
+def _slice_axes(attrs: Attrs) -> list[tuple[Any, Any, int]]:
+    """(start, size, step) of each axis: Dims in the type rule, numbers in the reference."""
     return list(zip(attrs["starts"], attrs["sizes"], attrs["steps"], strict=True))
 
 
@@ -215,8 +217,8 @@ OPS = (
                 "mode",
                 AttrKind.STR,
                 "constant",
-                "`constant`: the scalar `value`, 0 when not given; `reflect`: mirrored about the edge "
-                "element; `edge`: the edge element; `wrap`: from the other end",
+                "`constant`: the scalar `value`, 0 when not given; `reflect`: mirrored about the "
+                "edge element; `edge`: the edge element; `wrap`: from the other end",
             ),
         ),
         infer=_pad_type,
@@ -258,8 +260,8 @@ OPS = (
         infer=_pack_type,
         reference=lambda inputs, attrs: [pack(inputs[0], attrs["block"])],
         fusion=Fusion.INJECTIVE,
-        doc="`[N, C, *S]` to the channel-blocked `[N, ceil(C / block), *S, block]`; channels that are "
-        "missing in the last block are zero.",
+        doc="`[N, C, *S]` to the channel-blocked `[N, ceil(C / block), *S, block]`; channels that "
+        "are missing in the last block are zero.",
     ),
     OpDef(
         name="unpack_channels",
@@ -268,6 +270,7 @@ OPS = (
         infer=_unpack_type,
         reference=lambda inputs, attrs: [unpack(inputs[0], attrs["channels"])],
         fusion=Fusion.INJECTIVE,
-        doc="`[N, B, *S, block]` back to `[N, channels, *S]`; the rest of the last block is dropped.",
+        doc="`[N, B, *S, block]` back to `[N, channels, *S]`; the rest of the last block is "
+        "dropped.",
     ),
 )
