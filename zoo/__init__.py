@@ -3,8 +3,8 @@
     model = bireme.zoo.create("mobilenet_v1", num_classes=10, seed=0)
     graph = bireme.zoo.trace("resnet50", sizes={"batch": 1})
 
-Weights are random but sane: see docs/zoo.md. Parameter names are those of timm (MobileNetV1, ResNet) and
-Hugging Face transformers (BERT), whose safetensors files load unchanged.
+Weights are random but sane: see docs/zoo.md. Parameter names are those of timm (MobileNetV1,
+ResNet) and Hugging Face transformers (BERT), whose safetensors files load unchanged.
 """
 
 from bireme.zoo.bert import Bert, BertConfig

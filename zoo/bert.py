@@ -1,5 +1,7 @@
-"""BERT: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding",
-2018. Names are those of Hugging Face transformers' BertModel."""
+"""BERT: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers", 2018.
+
+Names are those of Hugging Face transformers' BertModel.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,11 @@ def inputs(_: BertConfig) -> Mapping[str, nn.Spec]:
 
 
 def limits(config: BertConfig) -> Mapping[str, int]:
+    """Numbers that the values of each input are below."""
     return {
-        "input_ids": config.vocab_size, "attention_mask": 2, "token_type_ids": config.type_vocab_size,
+        "input_ids": config.vocab_size,
+        "attention_mask": 2,
+        "token_type_ids": config.type_vocab_size,
     }
 
 
@@ -121,7 +126,8 @@ class Attention(nn.Module):
         self.output = Residual(config.hidden_size, config)
 
     def forward(self, x: nn.Tensor, bias: nn.Tensor) -> nn.Tensor:
-        return self.output(self.self(x, bias), x)
+        attended: nn.Tensor = self.output(self.self(x, bias), x)
+        return attended
 
 
 class Intermediate(nn.Module):
@@ -144,7 +150,8 @@ class Layer(nn.Module):
 
     def forward(self, x: nn.Tensor, bias: nn.Tensor) -> nn.Tensor:
         x = self.attention(x, bias)
-        return self.output(self.intermediate(x), x)
+        result: nn.Tensor = self.output(self.intermediate(x), x)
+        return result
 
 
 class Encoder(nn.Module):
@@ -174,13 +181,17 @@ class Bert(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         if config.hidden_size % config.num_heads:
-            raise ValueError(f"hidden_size {config.hidden_size} is not {config.num_heads} equal heads")
+            raise ValueError(
+                f"hidden_size {config.hidden_size} is not {config.num_heads} equal heads"
+            )
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
         self.pooler = Pooler(config)
 
     def forward(
-        self, input_ids: nn.Tensor, attention_mask: nn.Tensor | None = None,
+        self,
+        input_ids: nn.Tensor,
+        attention_mask: nn.Tensor | None = None,
         token_type_ids: nn.Tensor | None = None,
     ) -> dict[str, nn.Tensor]:
         """All tokens take part, and are of the first sentence, unless said otherwise."""

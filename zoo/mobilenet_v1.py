@@ -1,5 +1,7 @@
-"""MobileNetV1: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision
-Applications", 2017, table 1. Rectifiers are ReLU6, as in the published weights; names are timm's."""
+"""MobileNetV1: Howard et al., "MobileNets: Efficient Convolutional Neural Networks", 2017, table 1.
+
+Rectifiers are ReLU6, as in the published weights; names are timm's.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 from bireme.frontend import nn
 from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
 
-# Stages of depthwise-separable blocks: (channels at width 1, stride of the first, number of blocks).
+# Stages of separable blocks: (channels at width 1, stride of the first block, number of blocks).
 STAGES = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 2, 6), (1024, 2, 2))
 
 

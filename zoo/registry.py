@@ -20,8 +20,8 @@ from bireme.zoo.initial import spread_constants
 class Entry:
     """A model of the zoo.
 
-    `build` makes a module from a configuration; `inputs` gives a spec for each argument of its forward;
-    `limits` says below which number the values of an integer input must be.
+    `build` makes a module from a configuration; `inputs` gives a spec for each argument of its
+    forward; `limits` says below which number the values of an integer input must be.
     """
 
     build: Callable[[Any], nn.Module]
@@ -41,7 +41,9 @@ def _image_classifier(build: Callable[[Any], nn.Module], config: Any, doc: str) 
 
 def _mobilenet(width: float) -> Entry:
     config = mobilenet_v1.MobileNetV1Config(width=width)
-    return _image_classifier(mobilenet_v1.MobileNetV1, config, f"MobileNetV1, {width} of the channels")
+    return _image_classifier(
+        mobilenet_v1.MobileNetV1, config, f"MobileNetV1, {width} of the channels"
+    )
 
 
 def _resnet(depth: int) -> Entry:
@@ -61,8 +63,11 @@ MODELS: dict[str, Entry] = {
     "bert_small": _bert(bert.SMALL, "BERT with 4 layers of width 512 (Turc et al., 2019)"),
     "bert_tiny": _bert(bert.TINY, "BERT with 2 layers of width 128 (Turc et al., 2019)"),
     "lstm_classifier": Entry(
-        text_classifier.TextClassifier, text_classifier.TextClassifierConfig(), text_classifier.inputs,
-        "Text classifier: embedding, bidirectional LSTM, linear", text_classifier.limits,
+        text_classifier.TextClassifier,
+        text_classifier.TextClassifierConfig(),
+        text_classifier.inputs,
+        "Text classifier: embedding, bidirectional LSTM, linear",
+        text_classifier.limits,
     ),
 }
 
@@ -113,7 +118,9 @@ def trace(
 ) -> Graph:
     """The model's graph; `sizes` fixes symbols of its inputs, such as `{"batch": 1}`."""
     inputs = {
-        key: dataclasses.replace(spec, shape=tuple((sizes or {}).get(str(d), d) for d in spec.shape))
+        key: dataclasses.replace(
+            spec, shape=tuple((sizes or {}).get(str(d), d) for d in spec.shape)
+        )
         for key, spec in specs(name, **overrides).items()
     }
     module = create(name, seed=seed, **overrides)

@@ -1,5 +1,8 @@
-"""ResNet: He et al., "Deep Residual Learning for Image Recognition", 2015, in the "v1.5" form, where the
-3x3 convolution of a bottleneck carries the stride. Names are those of torchvision and timm."""
+"""ResNet: He et al., "Deep Residual Learning for Image Recognition", 2015.
+
+In the "v1.5" form, where the 3x3 convolution of a bottleneck carries the stride. Names are those of
+torchvision and timm.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text classifier on an LSTM: embeddings, a (bidirectional) LSTM, a linear layer on its last states.
+"""A text classifier: embeddings, a (bidirectional) LSTM, a linear layer on its last states.
 
 The usual recurrent baseline (Zhang et al., "Character-level Convolutional Networks for Text
 Classification", 2015, section 3.2, has it with word embeddings). Names are PyTorch's.
@@ -32,6 +32,7 @@ def inputs(_: TextClassifierConfig) -> Mapping[str, nn.Spec]:
 
 
 def limits(config: TextClassifierConfig) -> Mapping[str, int]:
+    """Numbers that the values of each input are below."""
     return {"tokens": config.vocab_size}
 
 
@@ -41,7 +42,10 @@ class TextClassifier(nn.Module):
     def __init__(self, config: TextClassifierConfig) -> None:
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_dim, config.padding_idx)
         self.lstm = nn.LSTM(
-            config.embedding_dim, config.hidden_size, config.num_layers, batch_first=True,
+            config.embedding_dim,
+            config.hidden_size,
+            config.num_layers,
+            batch_first=True,
             bidirectional=config.bidirectional,
         )
         self.directions = 2 if config.bidirectional else 1

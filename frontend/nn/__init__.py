@@ -1,4 +1,4 @@
-"""Models as Python classes: modules with parameters, eager on NumPy arrays, traced into the graph bank.
+"""Models as Python classes: modules with parameters, run on NumPy arrays or traced into a graph.
 
     class Classifier(nn.Module):
         def __init__(self, width: int) -> None:

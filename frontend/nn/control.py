@@ -32,7 +32,9 @@ class _Form:
         return _sources(self.tree)
 
 
-def cond(predicate: TensorLike, then: Callable[..., Any], other: Callable[..., Any], *operands: Any) -> Any:
+def cond(
+    predicate: TensorLike, then: Callable[..., Any], other: Callable[..., Any], *operands: Any
+) -> Any:
     """`then(*operands)` if the predicate (a bool scalar) holds, else `other(*operands)`.
 
     Both give the same nest of tensors, of the same types.
@@ -47,7 +49,9 @@ def cond(predicate: TensorLike, then: Callable[..., Any], other: Callable[..., A
     return rebuild(forms[0].tree, iter(_tensors(results)))
 
 
-def while_loop(condition: Callable[[Any], TensorLike], body: Callable[[Any], Any], carried: Any) -> Any:
+def while_loop(
+    condition: Callable[[Any], TensorLike], body: Callable[[Any], Any], carried: Any
+) -> Any:
     """Repeats `carried = body(carried)` while `condition(carried)` (a bool scalar) holds.
 
     `carried` is a nest of tensors; the body keeps its form and types.
@@ -76,8 +80,8 @@ def scan(
 ) -> tuple[Any, Any]:
     """`carried, y = body(carried, x)` for each slice x along the leading axis of `xs`.
 
-    Gives the last carried values and the ys stacked along a new leading axis; from the last slice to
-    the first if `reverse`, with each y at its slice's place.
+    Gives the last carried values and the ys stacked along a new leading axis. `reverse` runs from
+    the last slice to the first; each y stays at its slice's place.
     """
     tracer = TRACER.get()
     start, rows = leaves(carried), leaves(xs)
@@ -102,13 +106,20 @@ def scan(
 
 
 def _scan_now(
-    body: Callable[[Any, Any], tuple[Any, Any]], carried: Any, xs: Any, rows: list[Tensor],
+    body: Callable[[Any, Any], tuple[Any, Any]],
+    carried: Any,
+    xs: Any,
+    rows: list[Tensor],
     reverse: bool,
 ) -> tuple[Any, Any]:
     steps = list(range(len(rows[0])))
     if not steps:
-        raise BiremeError("BM1008", "an eager scan needs at least one step", where=place(),
-                          hint="trace the module: the graph's scan may have none")
+        raise BiremeError(
+            "BM1008",
+            "an eager scan needs at least one step",
+            where=place(),
+            hint="trace the module: the graph's scan may have none",
+        )
     found: list[Any] = [None] * len(steps)
     for step in reversed(steps) if reverse else steps:
         carried, found[step] = body(carried, rebuild(xs, iter(row[step] for row in rows)))

@@ -1,8 +1,8 @@
 """Where an op call goes: evaluated at once on arrays, or added to the graph being traced.
 
-Below the `Tensor` class a value is a `Source`: an array, a `Weight` (an array with an identity, drawn when
-first read), or a graph `Value`. An op is traced when a trace is under way and it reads a weight or a
-graph value; an op on plain arrays is evaluated, traced or not.
+Below the `Tensor` class a value is a `Source`: an array, a `Weight` (an array with an identity,
+drawn when first read), or a graph `Value`. While a trace is under way, an op that reads a weight or
+a graph value is traced; an op on plain arrays is evaluated at once, in a trace or not.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
 from bireme.ir import (
-    OPS,
     Array,
     BiremeError,
     Block,
@@ -31,6 +30,7 @@ from bireme.ir import (
     TensorType,
     Value,
 )
+from bireme.ir.reference import run_op
 
 
 @dataclass(eq=False)
@@ -45,10 +45,11 @@ class Weight:
         return self.draw()
 
 
-Source = Union[Array, Weight, Value]
+Source = Array | Weight | Value
 
 
 def type_of(source: Source) -> TensorType:
+    """Element type and shape of a source."""
     if isinstance(source, (Weight, Value)):
         return source.type
     return TensorType(DType.of(source), source.shape)
@@ -118,7 +119,9 @@ class Tracer:
         if isinstance(source, Value):
             if source.graph is not self.graph:
                 raise BiremeError(
-                    "BM1008", "a tensor of an earlier trace is used in this one", where=place(),
+                    "BM1008",
+                    "a tensor of an earlier trace is used in this one",
+                    where=place(),
                     hint="do not keep traced tensors in attributes or globals",
                 )
             return source
@@ -131,7 +134,10 @@ class Tracer:
         return found[1]
 
     def add(
-        self, name: str, operands: Sequence[Source], attrs: Mapping[str, Any],
+        self,
+        name: str,
+        operands: Sequence[Source],
+        attrs: Mapping[str, Any],
         regions: Sequence[Block] = (),
     ) -> list[Value]:
         values = [self.value(s) for s in operands]
@@ -157,6 +163,7 @@ TRACER: ContextVar[Tracer | None] = ContextVar("tracer", default=None)
 
 @contextmanager
 def tracing(tracer: Tracer) -> Iterator[None]:
+    """Inside, ops on weights and graph values go to the tracer's graph. Raises BM1008 if nested."""
     if TRACER.get() is not None:
         raise BiremeError("BM1008", "a trace is already under way", where=place())
     token = TRACER.set(tracer)
@@ -167,15 +174,19 @@ def tracing(tracer: Tracer) -> Iterator[None]:
 
 
 def is_symbolic(sources: Sequence[Source]) -> bool:
-    """Whether a trace is under way and one of these has no plain array."""
-    if TRACER.get() is not None:
-        return not all(isinstance(s, np.ndarray) for s in sources)
-    if any(isinstance(s, Value) for s in sources):
+    """Whether one of these is known only to the trace under way."""
+    return not all(isinstance(s, np.ndarray) for s in sources)
+
+
+def _array(source: Source) -> Array:
+    if isinstance(source, Value):
         raise BiremeError(
-            "BM1008", "a traced tensor is used after its trace has ended", where=place(),
+            "BM1008",
+            "a traced tensor is used after its trace has ended",
+            where=place(),
             hint="do not keep traced tensors in attributes or globals",
         )
-    return False
+    return source.array if isinstance(source, Weight) else source
 
 
 def run(name: str, operands: Sequence[Source], attrs: Mapping[str, Any]) -> list[Source]:
@@ -183,17 +194,11 @@ def run(name: str, operands: Sequence[Source], attrs: Mapping[str, Any]) -> list
     tracer = TRACER.get()
     if tracer is not None and (not operands or is_symbolic(operands) or _has_symbols(attrs)):
         return list(tracer.add(name, operands, attrs))
-    is_symbolic(operands)
-    arrays = [s.array if isinstance(s, Weight) else s for s in operands]
-    definition = OPS[name]
+    arrays = [_array(s) for s in operands]
     try:
-        if _has_symbols(attrs):
-            raise BiremeError("BM2007", f"{name} is given a symbolic size outside a trace")
-        complete = definition.complete(attrs)
-        definition.result_types([type_of(a) for a in arrays], complete)
+        return list(run_op(name, arrays, attrs))
     except BiremeError as error:
         raise error.at(place()) from None
-    return list(definition.reference(arrays, complete))
 
 
 def _has_symbols(attrs: Mapping[str, Any]) -> bool:

@@ -1,8 +1,9 @@
 """Initial values of parameters: frozen descriptions that draw an array from a generator.
 
-Xavier: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks",
-2010. Kaiming: He et al., "Delving Deep into Rectifiers", 2015. A weight's fan-in is the number of inputs
-that one output element sums over: `shape[1]` times the kernel's size, for shapes [out, in, *kernel].
+Xavier: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural
+networks", 2010. Kaiming: He et al., "Delving Deep into Rectifiers", 2015. A weight's fan-in is the
+number of inputs that one output element sums over: `shape[1]` times the kernel's size, for shapes
+[out, in, *kernel].
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Constant:
 
     value: float
 
-    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:  # noqa: ARG002
         return np.full(shape, self.value, np.float32)
 
 

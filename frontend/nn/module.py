@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
@@ -53,8 +53,10 @@ class Module:
             items = value.values() if isinstance(value, dict) else value
             if any(isinstance(v, (Module, Variable)) for v in items):
                 raise BiremeError(
-                    "BM1008", f"{name!r} is a plain {type(value).__name__} of modules or parameters, "
-                    "which would be missing from the state dict", where=place(),
+                    "BM1008",
+                    f"{name!r} is a plain {type(value).__name__} of modules or parameters, "
+                    "which would be missing from the state dict",
+                    where=place(),
                     hint="use nn.ModuleList or nn.Sequential, or assign each to an attribute",
                 )
         super().__setattr__(name, value)
@@ -66,7 +68,7 @@ class Module:
         return ((k, v) for k, v in vars(self).items() if isinstance(v, Module))
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module (under the name `prefix`) and all below it, each once."""
+        """Yields this module (under the name `prefix`) and all below it, each once."""
         yield from self._modules(prefix, set())
 
     def _modules(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
@@ -124,7 +126,8 @@ class Module:
 
     def _state(self) -> Iterator[tuple[str, Variable]]:
         return (
-            (name, v) for name, v in self._variables()
+            (name, v)
+            for name, v in self._variables()
             if not (isinstance(v, Buffer) and not v.persistent)
         )
 
@@ -173,6 +176,14 @@ class Module:
         return f"{type(self).__name__}(\n  {inner}\n)"
 
 
+class Layer(Module):
+    """A module from one tensor to one tensor, so that type checkers know what a call gives."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Any) -> Tensor: ...
+
+
 def _wrap(value: Any) -> Any:
     return Tensor(value) if isinstance(value, (np.ndarray, np.generic)) else value
 
@@ -203,7 +214,7 @@ class ModuleList(Module):
         return list(self)[index]
 
 
-class Sequential(ModuleList):
+class Sequential(ModuleList, Layer):
     """Modules run one after another. Made from modules, or from a mapping of names to modules."""
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:

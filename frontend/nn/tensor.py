@@ -16,9 +16,9 @@ from bireme.frontend.nn.dispatch import Source, Weight, place, run, type_of
 from bireme.frontend.nn.indexing import plan
 from bireme.ir import Array, BiremeError, Dim, DimExpr, DType, TensorType, Value, product
 
-Scalar = Union[bool, int, float, DimExpr]
+Scalar = bool | int | float | DimExpr
 TensorLike = Union["Tensor", Array, "np.generic[Any]", Scalar]
-Axes = Union[int, Sequence[int], None]
+Axes = int | Sequence[int] | None
 
 _CONTROL = "use nn.cond, nn.while_loop, nn.scan or nn.functional.where"
 
@@ -405,7 +405,9 @@ def binary(name: str, x: TensorLike, y: TensorLike) -> Tensor:
 def true_divide(x: TensorLike, y: TensorLike) -> Tensor:
     """Integers become float32, as in PyTorch."""
     a, b = promote(x, y)
-    return op("div", a, b) if a.dtype.is_float else op("div", a.astype("float32"), b.astype("float32"))
+    return (
+        op("div", a, b) if a.dtype.is_float else op("div", a.astype("float32"), b.astype("float32"))
+    )
 
 
 def floor_divide(x: TensorLike, y: TensorLike) -> Tensor:

@@ -18,8 +18,8 @@ from bireme.ir import BiremeError, Dim, DType, Graph, SymbolRange, TensorType, p
 class Spec:
     """Shape and element type of an input.
 
-    A size is a number, or text for one that only run time knows: a symbol's name, or an expression of
-    symbols such as `"2*seq"`. Inputs that use one name have one size.
+    A size is a number, or text for one that only run time knows: a symbol's name, or an expression
+    of symbols such as `"2*seq"`. Inputs that use one name have one size.
     """
 
     shape: tuple[int | str | Dim, ...]
@@ -48,8 +48,8 @@ def trace(
     Outputs are named by the form of what `forward` returns: `output` for one tensor, `output.0`,
     `output.1` for a tuple, the keys for a dict, the fields for a dataclass or named tuple.
 
-    Raises BM1008, naming module and line, for what cannot be traced; shape and type errors keep their
-    own code.
+    Raises BM1008, naming module and line, for what cannot be traced; shape and type errors keep
+    their own code.
     """
     _check_names(module, inputs)
     graph = Graph(name or type(module).__name__)
@@ -88,6 +88,9 @@ def _check_names(module: Module, inputs: Mapping[str, Any]) -> None:
     faults += [f"unexpected: {k}" for k in inputs if k not in known]
     if faults:
         detail = f"forward takes ({', '.join(known)}); {', '.join(faults)}"
-        raise BiremeError("BM1008", detail, where=f"{type(module).__name__} ({place()})",
-                          hint="name the inputs as the arguments of forward")
-
+        raise BiremeError(
+            "BM1008",
+            detail,
+            where=f"{type(module).__name__} ({place()})",
+            hint="name the inputs as the arguments of forward",
+        )

@@ -45,6 +45,7 @@ def _leaf(value: TensorLike) -> Tensor:
 
 
 def leaves(tree: Any) -> list[Tensor]:
+    """Every tensor, in order."""
     return [leaf for _, leaf in named_leaves(tree)]
 
 

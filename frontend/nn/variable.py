@@ -1,8 +1,8 @@
 """Parameters and buffers: tensors that belong to a module and stand in its state dict.
 
-A variable's array is drawn when it is first read, from a generator keyed by the seed in force and the
-variable's number under that seed, so building a model costs nothing and values do not depend on the
-order in which they are read.
+A variable's array is drawn when it is first read, from a generator keyed by the seed in force and
+the variable's number under that seed, so building a model costs nothing and values do not depend on
+the order in which they are read.
 """
 
 from __future__ import annotations
@@ -99,13 +99,19 @@ class Buffer(Variable):
     __slots__ = ("persistent",)
 
     def __init__(
-        self, value: Any, initializer: Initializer | None = None, dtype: Any = None,
-        *, persistent: bool = True,
+        self,
+        value: Any,
+        initializer: Initializer | None = None,
+        dtype: Any = None,
+        *,
+        persistent: bool = True,
     ) -> None:
         super().__init__(value, initializer, dtype)
         self.persistent = persistent
 
 
-def shape_or_none(present: bool, shape: Sequence[int], initializer: Initializer) -> Parameter | None:
+def shape_or_none(
+    present: bool, shape: Sequence[int], initializer: Initializer
+) -> Parameter | None:
     """A parameter, or None where a layer was asked to do without it."""
     return Parameter(shape, initializer) if present else None

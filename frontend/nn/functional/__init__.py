@@ -20,7 +20,7 @@ from bireme.frontend.nn.functional.network import (
     softmax,
 )
 from bireme.frontend.nn.functional.pointwise import (
-    abs,
+    abs,  # noqa: A004 - NumPy's name
     acos,
     acosh,
     asin,
@@ -58,7 +58,7 @@ from bireme.frontend.nn.functional.pointwise import (
     reciprocal,
     relu,
     relu6,
-    round,
+    round,  # noqa: A004 - NumPy's name
     rsqrt,
     selu,
     sigmoid,

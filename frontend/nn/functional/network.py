@@ -1,14 +1,13 @@
 """What layers compute: products, convolutions, pools, normalisations, attention.
 
-Images are [N, C, *S]; arguments and their order are PyTorch's. Everything is inference: dropout is the
-identity, and batch normalisation reads its running statistics.
+Images are [N, C, *S]; arguments and their order are PyTorch's. Everything is inference: dropout is
+the identity, and batch normalisation reads its running statistics.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Union
 
 import numpy as np
 
@@ -17,8 +16,8 @@ from bireme.frontend.nn.functional.pointwise import where
 from bireme.frontend.nn.tensor import Tensor, TensorLike, matmul, op, promote, tensor
 from bireme.ir import BiremeError
 
-Sizes = Union[int, Sequence[int]]
-Padding = Union[int, Sequence[int], str]
+Sizes = int | Sequence[int]
+Padding = int | Sequence[int] | str
 
 
 def per_axis(value: Sizes, rank: int, what: str) -> tuple[int, ...]:
@@ -30,7 +29,7 @@ def per_axis(value: Sizes, rank: int, what: str) -> tuple[int, ...]:
 
 
 def linear(x: TensorLike, weight: TensorLike, bias: TensorLike | None = None) -> Tensor:
-    """x [..., in] with a weight [out, in] gives [..., out]."""
+    """The product of x [..., in] with a weight [out, in], plus a bias: [..., out]."""
     result = matmul(x, tensor(weight).transpose(0, 1))
     return result if bias is None else result + bias
 
@@ -47,7 +46,9 @@ def _image(x: TensorLike, rank: int, what: str) -> Tensor:
     value = tensor(x)
     if value.ndim != rank + 2:
         detail = f"{what} takes [N, C] and {rank} spatial axes; found {value.type}"
-        raise BiremeError("BM2004", detail, where=place(), hint="add a batch axis with unsqueeze(0)")
+        raise BiremeError(
+            "BM2004", detail, where=place(), hint="add a batch axis with unsqueeze(0)"
+        )
     return value
 
 
@@ -75,8 +76,13 @@ def conv(
     else:
         pads = 2 * per_axis(0 if isinstance(padding, str) else padding, rank, "padding")
     y = op(
-        "conv", _image(x, rank, "convolution"), w,
-        strides=strides, pads=pads, dilations=dilations, groups=groups,
+        "conv",
+        _image(x, rank, "convolution"),
+        w,
+        strides=strides,
+        pads=pads,
+        dilations=dilations,
+        groups=groups,
     )
     return _bias(y, bias)
 
@@ -95,7 +101,9 @@ def conv_transpose(
     w = tensor(weight)
     rank = w.ndim - 2
     y = op(
-        "conv_transpose", _image(x, rank, "transposed convolution"), w,
+        "conv_transpose",
+        _image(x, rank, "transposed convolution"),
+        w,
         strides=per_axis(stride, rank, "stride"),
         pads=2 * per_axis(padding, rank, "padding"),
         dilations=per_axis(dilation, rank, "dilation"),
@@ -106,30 +114,45 @@ def conv_transpose(
 
 
 def max_pool2d(
-    x: TensorLike, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
-    dilation: Sizes = 1, ceil_mode: bool = False,
+    x: TensorLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
 ) -> Tensor:
     """Largest element of each window; the stride is the kernel's size unless given."""
     kernel = per_axis(kernel_size, 2, "kernel_size")
     return op(
-        "max_pool", _image(x, 2, "pooling"), kernel=kernel,
+        "max_pool",
+        _image(x, 2, "pooling"),
+        kernel=kernel,
         strides=kernel if stride is None else per_axis(stride, 2, "stride"),
         pads=2 * per_axis(padding, 2, "padding"),
-        dilations=per_axis(dilation, 2, "dilation"), ceil_mode=ceil_mode,
+        dilations=per_axis(dilation, 2, "dilation"),
+        ceil_mode=ceil_mode,
     )
 
 
 def avg_pool2d(
-    x: TensorLike, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
-    ceil_mode: bool = False, count_include_pad: bool = True,
+    x: TensorLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
 ) -> Tensor:
     """Mean of each window."""
     kernel = per_axis(kernel_size, 2, "kernel_size")
     return op(
-        "avg_pool", _image(x, 2, "pooling"), kernel=kernel,
+        "avg_pool",
+        _image(x, 2, "pooling"),
+        kernel=kernel,
         strides=kernel if stride is None else per_axis(stride, 2, "stride"),
-        pads=2 * per_axis(padding, 2, "padding"), dilations=(1, 1),
-        ceil_mode=ceil_mode, count_include_pad=count_include_pad,
+        pads=2 * per_axis(padding, 2, "padding"),
+        dilations=(1, 1),
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
     )
 
 
@@ -150,7 +173,11 @@ def adaptive_avg_pool2d(x: TensorLike, output_size: Sizes) -> Tensor:
 
 
 def batch_norm(
-    x: TensorLike, mean: TensorLike, var: TensorLike, weight: TensorLike, bias: TensorLike,
+    x: TensorLike,
+    mean: TensorLike,
+    var: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike,
     eps: float = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) · weight + bias for each channel (Ioffe & Szegedy, 2015)."""
@@ -158,7 +185,10 @@ def batch_norm(
 
 
 def layer_norm(
-    x: TensorLike, axes: int, weight: TensorLike | None = None, bias: TensorLike | None = None,
+    x: TensorLike,
+    axes: int,
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
     """Normalised over the last `axes` axes (Ba et al., 2016)."""
@@ -168,7 +198,9 @@ def layer_norm(
     return op("layer_norm", x, weight, bias, axis=-axes, epsilon=eps)
 
 
-def rms_norm(x: TensorLike, axes: int, weight: TensorLike | None = None, eps: float = 1e-6) -> Tensor:
+def rms_norm(
+    x: TensorLike, axes: int, weight: TensorLike | None = None, eps: float = 1e-6
+) -> Tensor:
     """Divided by the root mean square over the last `axes` axes (Zhang & Sennrich, 2019)."""
     return op("rms_norm", x, weight, axis=-axes, epsilon=eps)
 
@@ -181,10 +213,12 @@ def group_norm(
 
 
 def softmax(x: TensorLike, axis: int = -1) -> Tensor:
+    """exp(x) over its sum along an axis."""
     return op("softmax", x, axis=axis)
 
 
 def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
+    """Logarithm of the softmax along an axis."""
     return op("log_softmax", x, axis=axis)
 
 
@@ -193,7 +227,7 @@ def embedding(indices: TensorLike, weight: TensorLike) -> Tensor:
     return op("gather", weight, indices, axis=0)
 
 
-def dropout(x: TensorLike, p: float = 0.5) -> Tensor:
+def dropout(x: TensorLike, p: float = 0.5) -> Tensor:  # noqa: ARG001 - PyTorch's signature
     """The identity: nothing is dropped at inference."""
     return tensor(x)
 
@@ -209,21 +243,28 @@ def attention_bias(mask: TensorLike, like: Tensor) -> Tensor:
 
 
 def scaled_dot_product_attention(
-    query: TensorLike, key: TensorLike, value: TensorLike, attn_mask: TensorLike | None = None,
-    is_causal: bool = False, scale: float | None = None,
+    query: TensorLike,
+    key: TensorLike,
+    value: TensorLike,
+    attn_mask: TensorLike | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
 ) -> Tensor:
     """softmax(q·kᵀ·scale + mask)·v (Vaswani et al., 2017) for q [..., L, E], k and v [..., S, E].
 
-    A bool mask marks the places that take part; a float mask is added. It broadcasts to [..., L, S].
-    `scale` is 1/sqrt(E) unless given.
+    A bool mask marks the places that take part; a float mask is added; either broadcasts to
+    [..., L, S]. `scale` is 1/sqrt(E) unless given.
     """
     weights = attention_weights(query, key, attn_mask, is_causal, scale)
     return matmul(weights, value)
 
 
 def attention_weights(
-    query: TensorLike, key: TensorLike, attn_mask: TensorLike | None = None,
-    is_causal: bool = False, scale: float | None = None,
+    query: TensorLike,
+    key: TensorLike,
+    attn_mask: TensorLike | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
 ) -> Tensor:
     """The softmax of `scaled_dot_product_attention`, [..., L, S]."""
     q, k = tensor(query), tensor(key)
@@ -238,4 +279,3 @@ def attention_weights(
         mask = tensor(attn_mask)
         scores = scores + (mask if mask.dtype.is_float else attention_bias(mask, scores))
     return softmax(scores)
-

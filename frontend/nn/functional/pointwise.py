@@ -100,10 +100,12 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
 
 
 def relu6(x: TensorLike) -> Tensor:
+    """min(max(x, 0), 6)."""
     return clip(x, 0.0, 6.0)
 
 
 def leaky_relu(x: TensorLike, negative_slope: float = 0.01) -> Tensor:
+    """The tensor where it is positive, else `negative_slope` times it."""
     value = tensor(x)
     return where(value < 0.0, value * negative_slope, value)
 
@@ -117,6 +119,7 @@ def prelu(x: TensorLike, weight: TensorLike) -> Tensor:
 
 
 def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
+    """The tensor where it is positive, else alpha · (exp(x) - 1) (Clevert et al., 2015)."""
     value = tensor(x)
     # exp of a large positive number would be infinite, so only the negative part goes in.
     return where(value < 0.0, (exp(minimum(value, 0.0)) - 1.0) * alpha, value)
@@ -128,6 +131,7 @@ def selu(x: TensorLike) -> Tensor:
 
 
 def silu(x: TensorLike) -> Tensor:
+    """X · sigmoid(x), also called swish."""
     value = tensor(x)
     return value * sigmoid(value)
 
@@ -139,15 +143,18 @@ def softplus(x: TensorLike) -> Tensor:
 
 
 def log_sigmoid(x: TensorLike) -> Tensor:
+    """Logarithm of the sigmoid, without underflow."""
     return -softplus(-tensor(x))
 
 
 def mish(x: TensorLike) -> Tensor:
+    """X · tanh(softplus(x)) (Misra, 2019)."""
     value = tensor(x)
     return value * tanh(softplus(value))
 
 
 def softsign(x: TensorLike) -> Tensor:
+    """X / (1 + |x|)."""
     value = tensor(x)
     return value / (abs(value) + 1.0)
 
@@ -158,11 +165,13 @@ def hardsigmoid(x: TensorLike) -> Tensor:
 
 
 def hardswish(x: TensorLike) -> Tensor:
+    """X · hardsigmoid(x) (Howard et al., 2019)."""
     value = tensor(x)
     return value * hardsigmoid(value)
 
 
 def hardtanh(x: TensorLike, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """Bounded to [min_val, max_val]."""
     return clip(x, min_val, max_val)
 
 
@@ -175,4 +184,5 @@ def glu(x: TensorLike, axis: int = -1) -> Tensor:
 
 
 def log2(x: TensorLike) -> Tensor:
+    """Logarithm to base 2."""
     return log(x) * (1.0 / math.log(2.0))

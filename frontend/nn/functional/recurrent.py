@@ -32,9 +32,7 @@ def _weights(
     cells: Sequence[Cell], order: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(w [D, G·H, I], r [D, G·H, H], b [D, 2·G·H]) of the directions."""
-    w, r, b_ih, b_hh = (
-        cat([_gates(cell[i], order) for cell in cells], axis=0) for i in range(4)
-    )
+    w, r, b_ih, b_hh = (cat([_gates(cell[i], order) for cell in cells], axis=0) for i in range(4))
     return w, r, cat([b_ih, b_hh], axis=1)
 
 
@@ -56,9 +54,9 @@ def lstm(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """One LSTM layer (Hochreiter & Schmidhuber, 1997) on x [S, B, I].
 
-    `cells` has one entry, or two for both directions (D). Gives y [S, B, D·H] and the last (h, c), each
-    [D, B, H]. `lengths` int32[B] ends each sequence early: later outputs are 0, and the last state is
-    that of the last valid step.
+    `cells` has one entry, or two for both directions (D). Gives y [S, B, D·H] and the last (h, c),
+    each [D, B, H]. `lengths` int32[B] ends each sequence early: later outputs are 0, and the last
+    state is that of the last valid step.
     """
     value = tensor(x)
     w, r, b = _weights(cells, _LSTM_GATES)
@@ -66,8 +64,15 @@ def lstm(
         start = zeros((len(cells), value.shape[1], r.shape[-1]), value.dtype)
         state = (start, start)
     y, h, c = ops(
-        "lstm", value, w, r, b, *state, lengths,
-        direction=_direction(cells), activations=("sigmoid", "tanh", "tanh") * len(cells),
+        "lstm",
+        value,
+        w,
+        r,
+        b,
+        *state,
+        lengths,
+        direction=_direction(cells),
+        activations=("sigmoid", "tanh", "tanh") * len(cells),
     )
     return _merge(y), (h, c)
 
@@ -87,8 +92,15 @@ def gru(
     if state is None:
         state = zeros((len(cells), value.shape[1], r.shape[-1]), value.dtype)
     y, h = ops(
-        "gru", value, w, r, b, state, lengths,
-        direction=_direction(cells), activations=("sigmoid", "tanh") * len(cells),
+        "gru",
+        value,
+        w,
+        r,
+        b,
+        state,
+        lengths,
+        direction=_direction(cells),
+        activations=("sigmoid", "tanh") * len(cells),
         linear_before_reset=True,
     )
     return _merge(y), h

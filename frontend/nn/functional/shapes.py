@@ -19,10 +19,12 @@ def full(shape: Sequence[Dim], value: float | int | bool, dtype: Any = "float32"
 
 
 def zeros(shape: Sequence[Dim], dtype: Any = "float32") -> Tensor:
+    """A tensor of zeros; the shape may be symbolic."""
     return full(shape, 0, dtype)
 
 
 def ones(shape: Sequence[Dim], dtype: Any = "float32") -> Tensor:
+    """A tensor of ones; the shape may be symbolic."""
     return full(shape, 1, dtype)
 
 
@@ -48,7 +50,9 @@ def split(x: TensorLike, sizes: int | Sequence[Dim], axis: int = 0) -> tuple[Ten
     if isinstance(sizes, int):
         total = value.shape[axis]
         if not isinstance(total, int):
-            detail = f"axis {axis} of {value.type} has a symbolic size, so its pieces cannot be counted"
+            detail = (
+                f"axis {axis} of {value.type} has a symbolic size, so its pieces cannot be counted"
+            )
             raise BiremeError("BM1008", detail, where=place(), hint="list the size of every piece")
         sizes = [min(sizes, total - at) for at in range(0, total, sizes)]
     before = (slice(None),) * (axis % value.ndim)
@@ -81,13 +85,14 @@ def tile(x: TensorLike, repeats: Sequence[Dim]) -> Tensor:
 
 
 def broadcast_to(x: TensorLike, shape: Sequence[Dim]) -> Tensor:
+    """The tensor repeated along axes of size 1 to fill a shape."""
     return tensor(x).expand(*shape)
 
 
 def pad(
     x: TensorLike, widths: Sequence[tuple[Dim, Dim]], mode: str = "constant", value: float = 0.0
 ) -> Tensor:
-    """`widths` gives (before, after) for each axis, as in NumPy; modes constant, reflect, edge, wrap."""
+    """Padded by `widths`, (before, after) for each axis; mode constant, reflect, edge or wrap."""
     source = tensor(x)
     before, after = tuple(w[0] for w in widths), tuple(w[1] for w in widths)
     fill = promote(source, value)[1] if mode == "constant" and value != 0.0 else None
@@ -106,9 +111,7 @@ def take_along_axis(x: TensorLike, indices: TensorLike, axis: int) -> Tensor:
     return op("gather_elements", value, indices, axis=axis % value.ndim)
 
 
-def topk(
-    x: TensorLike, k: Dim, axis: int = -1, largest: bool = True
-) -> tuple[Tensor, Tensor]:
+def topk(x: TensorLike, k: Dim, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The k largest (or smallest) values in order, and their places."""
     value = tensor(x)
     values, indices = ops("topk", value, k=(k,), axis=axis % value.ndim, largest=largest)
@@ -116,6 +119,7 @@ def topk(
 
 
 def cumsum(x: TensorLike, axis: int) -> Tensor:
+    """Running sums along an axis."""
     value = tensor(x)
     return op("cumsum", value, axis=axis % value.ndim)
 

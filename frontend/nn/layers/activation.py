@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
-from bireme.frontend.nn.module import Module
+from bireme.frontend.nn.module import Layer
 from bireme.frontend.nn.tensor import Tensor
 
 
-class Activation(Module):
+class Activation(Layer):
     """A function of each element; subclasses name it."""
 
     function: Callable[[Tensor], Tensor]
@@ -72,7 +72,7 @@ class Tanh(Activation):
     function = staticmethod(F.tanh)
 
 
-class ELU(Module):
+class ELU(Layer):
     """x for x > 0, else alpha · (exp(x) - 1) (Clevert et al., 2015)."""
 
     def __init__(self, alpha: float = 1.0) -> None:
@@ -85,7 +85,7 @@ class ELU(Module):
         return f"alpha={self.alpha}"
 
 
-class GELU(Module):
+class GELU(Layer):
     """x·Φ(x); `approximate="tanh"` for the tanh form."""
 
     def __init__(self, approximate: str = "none") -> None:
@@ -98,7 +98,7 @@ class GELU(Module):
         return f"approximate={self.approximate!r}"
 
 
-class LeakyReLU(Module):
+class LeakyReLU(Layer):
     """x for x > 0, else negative_slope · x."""
 
     def __init__(self, negative_slope: float = 0.01) -> None:
@@ -111,7 +111,7 @@ class LeakyReLU(Module):
         return f"negative_slope={self.negative_slope}"
 
 
-class Softmax(Module):
+class Softmax(Layer):
     """exp(x) over its sum along an axis."""
 
     def __init__(self, axis: int = -1) -> None:
@@ -124,7 +124,7 @@ class Softmax(Module):
         return f"axis={self.axis}"
 
 
-class LogSoftmax(Module):
+class LogSoftmax(Layer):
     """Logarithm of the softmax along an axis."""
 
     def __init__(self, axis: int = -1) -> None:

@@ -31,16 +31,20 @@ class MultiheadAttention(Module):
         self.out_proj = Linear(embed_dim, embed_dim, bias)
 
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
-        need_weights: bool = True, attn_mask: Tensor | None = None, is_causal: bool = False,
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """The result, and weights averaged over the heads [N, L, S] if `need_weights`.
 
         `key_padding_mask` is [N, S], `attn_mask` [L, S] or [N·heads, L, S].
         """
-        q, k, v = (
-            self._heads(x, i) for i, x in enumerate((query, key, value))
-        )
+        q, k, v = (self._heads(x, i) for i, x in enumerate((query, key, value)))
         mask = self._mask(q, attn_mask, key_padding_mask)
         weights = F.attention_weights(q, k, mask, is_causal)
         n, heads, length, width = q.shape

@@ -6,13 +6,13 @@ import numpy as np
 
 from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
 from bireme.frontend.nn import init
-from bireme.frontend.nn.module import Module
+from bireme.frontend.nn.module import Layer
 from bireme.frontend.nn.tensor import Tensor
 from bireme.frontend.nn.variable import Parameter, shape_or_none
 from bireme.ir import Array
 
 
-class Linear(Module):
+class Linear(Layer):
     """x·Wᵀ + b: [..., in_features] → [..., out_features]."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
@@ -40,7 +40,7 @@ class _ZeroRow:
         return values
 
 
-class Embedding(Module):
+class Embedding(Layer):
     """Rows of a table: indices of any shape → [*shape, embedding_dim]."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Embedding(Module):
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
-class Flatten(Module):
+class Flatten(Layer):
     """Joins the axes from `start_dim` to `end_dim`, both included."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
@@ -70,7 +70,7 @@ class Flatten(Module):
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
-class Dropout(Module):
+class Dropout(Layer):
     """The identity: nothing is dropped at inference. Keeps a model's structure and names."""
 
     def __init__(self, p: float = 0.5) -> None:
@@ -83,7 +83,7 @@ class Dropout(Module):
         return f"p={self.p}"
 
 
-class Identity(Module):
+class Identity(Layer):
     """Gives back what it is given."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,20 +8,27 @@ from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
 from bireme.frontend.nn import init
 from bireme.frontend.nn.dispatch import place
 from bireme.frontend.nn.functional.network import Padding, Sizes, per_axis
-from bireme.frontend.nn.module import Module
+from bireme.frontend.nn.module import Layer
 from bireme.frontend.nn.tensor import Tensor
 from bireme.frontend.nn.variable import Parameter, shape_or_none
 from bireme.ir import BiremeError
 
 
-class _ConvBase(Module):
+class _ConvBase(Layer):
     """Arguments, parameters and text that all convolutions share."""
 
     rank: ClassVar[int]
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes,
-        padding: Padding, dilation: Sizes, groups: int, bias: bool,
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes,
+        padding: Padding,
+        dilation: Sizes,
+        groups: int,
+        bias: bool,
     ) -> None:
         for what, count in (("in_channels", in_channels), ("out_channels", out_channels)):
             if count % groups:
@@ -48,8 +55,15 @@ class _ConvBase(Module):
 
 class _Conv(_ConvBase):
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1,
-        padding: Padding = 0, dilation: Sizes = 1, groups: int = 1, bias: bool = True,
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: Padding = 0,
+        dilation: Sizes = 1,
+        groups: int = 1,
+        bias: bool = True,
     ) -> None:
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
@@ -85,8 +99,15 @@ class ConvTranspose2d(_ConvBase):
     rank = 2
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1,
-        padding: Sizes = 0, output_padding: Sizes = 0, groups: int = 1, bias: bool = True,
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        output_padding: Sizes = 0,
+        groups: int = 1,
+        bias: bool = True,
         dilation: Sizes = 1,
     ) -> None:
         super().__init__(
@@ -100,6 +121,12 @@ class ConvTranspose2d(_ConvBase):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv_transpose(
-            x, self.weight, self.bias, self.stride, self.sides, self.output_padding, self.groups,
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.sides,
+            self.output_padding,
+            self.groups,
             self.dilation,
         )

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Union
+from typing import ClassVar
 
 import numpy as np
 
 from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
 from bireme.frontend.nn import init
 from bireme.frontend.nn.dispatch import place
-from bireme.frontend.nn.module import Module
+from bireme.frontend.nn.module import Layer
 from bireme.frontend.nn.tensor import Tensor
 from bireme.frontend.nn.variable import Buffer, Parameter, shape_or_none
 from bireme.ir import BiremeError
 
-Shape = Union[int, Sequence[int]]
+Shape = int | Sequence[int]
 
 
-class _BatchNorm(Module):
+class _BatchNorm(Layer):
     """Normalises each channel by running statistics, then scales and shifts.
 
     `num_batches_tracked` is there for PyTorch's state dicts; nothing reads it.
@@ -36,7 +36,8 @@ class _BatchNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in self.ranks:
-            detail = f"{type(self).__name__} takes {' or '.join(map(str, self.ranks))} axes; found {x.type}"
+            ranks = " or ".join(map(str, self.ranks))
+            detail = f"{type(self).__name__} takes {ranks} axes; found {x.type}"
             raise BiremeError("BM2004", detail, where=place())
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.eps
@@ -58,11 +59,14 @@ class BatchNorm2d(_BatchNorm):
     ranks = (4,)
 
 
-class LayerNorm(Module):
+class LayerNorm(Layer):
     """Normalises over the last axes, whose sizes are `normalized_shape`."""
 
     def __init__(
-        self, normalized_shape: Shape, eps: float = 1e-5, elementwise_affine: bool = True,
+        self,
+        normalized_shape: Shape,
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
         bias: bool = True,
     ) -> None:
         self.normalized_shape = _shape(normalized_shape)
@@ -77,7 +81,7 @@ class LayerNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}"
 
 
-class RMSNorm(Module):
+class RMSNorm(Layer):
     """Divides by the root mean square over the last axes; the default eps is that of float32."""
 
     def __init__(
@@ -94,7 +98,7 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}"
 
 
-class GroupNorm(Module):
+class GroupNorm(Layer):
     """Normalises each of `num_groups` groups of the channels of [N, C, *S]."""
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
 from bireme.frontend.nn.functional.network import Sizes
-from bireme.frontend.nn.module import Module
+from bireme.frontend.nn.module import Layer
 from bireme.frontend.nn.tensor import Tensor
 
 
-class MaxPool2d(Module):
+class MaxPool2d(Layer):
     """Largest element of each window; the stride is the kernel's size unless given."""
 
     def __init__(
-        self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
-        dilation: Sizes = 1, ceil_mode: bool = False,
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        ceil_mode: bool = False,
     ) -> None:
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.dilation, self.ceil_mode = dilation, ceil_mode
@@ -27,12 +31,16 @@ class MaxPool2d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool2d(Module):
+class AvgPool2d(Layer):
     """Mean of each window; the stride is the kernel's size unless given."""
 
     def __init__(
-        self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
-        ceil_mode: bool = False, count_include_pad: bool = True,
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
     ) -> None:
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
@@ -46,7 +54,7 @@ class AvgPool2d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AdaptiveAvgPool2d(Module):
+class AdaptiveAvgPool2d(Layer):
     """Means over a grid of `output_size`: 1 for the whole image, or sizes that divide it."""
 
     def __init__(self, output_size: Sizes) -> None:

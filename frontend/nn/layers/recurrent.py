@@ -12,13 +12,18 @@ from bireme.frontend.nn.variable import Parameter
 
 
 class _Recurrent(Module):
-    """Parameters `weight_ih_l0`, `weight_hh_l0`, ... of layers and directions, as PyTorch names them."""
+    """Parameters of layers and directions, `weight_ih_l0` and so on, as PyTorch names them."""
 
     gates: ClassVar[int]
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
-        batch_first: bool = False, bidirectional: bool = False,
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        bidirectional: bool = False,
     ) -> None:
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first = bias, batch_first
@@ -27,7 +32,10 @@ class _Recurrent(Module):
         rows = self.gates * hidden_size
         for layer in range(num_layers):
             width = input_size if layer == 0 else hidden_size * self.directions
-            shapes = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
+            shapes: dict[str, tuple[int, ...]] = {
+                "weight_ih": (rows, width),
+                "weight_hh": (rows, hidden_size),
+            }
             if bias:
                 shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
             for suffix in self._suffixes(layer):
@@ -55,8 +63,10 @@ class _Recurrent(Module):
         return state[layer * self.directions : (layer + 1) * self.directions]
 
     def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, " \
+        return (
+            f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, "
             f"batch_first={self.batch_first}, bidirectional={self.directions == 2}"
+        )
 
 
 class LSTM(_Recurrent):
@@ -67,12 +77,14 @@ class LSTM(_Recurrent):
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor] | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """`state` is (h, c), each [L·D, B, H], 0 unless given; `lengths` int32[B] ends rows early."""
+        """`state` is (h, c), each [L·D, B, H], else 0; `lengths` int32[B] ends rows early."""
         y = self._swap(x)
         last: list[tuple[Tensor, Tensor]] = []
         for layer in range(self.num_layers):
-            start = None if state is None else (
-                self._start(state[0], layer), self._start(state[1], layer)
+            start = (
+                None
+                if state is None
+                else (self._start(state[0], layer), self._start(state[1], layer))
             )
             y, end = F.lstm(y, self._cells(layer), start, lengths)
             last.append(end)
