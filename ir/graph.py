@@ -11,21 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from bireme.ir._mlir import MLIRError, func, ir
-from bireme.ir.dialect import (
-    PREFIX,
-    TERMINATOR,
-    check,
-    new_context,
-    read_attrs,
-    region_types,
-    write_attrs,
-)
-from bireme.ir.dtypes import DType
+from bireme.ir.dialect import PREFIX, TERMINATOR, check, new_context, read_attrs, region_types
 from bireme.ir.errors import BiremeError
-from bireme.ir.opdef import Array, Constraint, OpDef, RegionType
+from bireme.ir.opdef import Array, Constraint, OpDef
 from bireme.ir.ops import OPS
 from bireme.ir.types import TensorType
 
@@ -163,7 +152,7 @@ class Op:
     @property
     def node(self) -> str:
         """The model's own name for the place: ONNX nodes, or Python file:line; may be empty."""
-        return ", ".join(_names(self.mlir.location))
+        return ", ".join(location_names(self.mlir.location))
 
     @property
     def constraints(self) -> list[Constraint]:
@@ -234,12 +223,12 @@ class Block:
         return [Op(self.graph, op.operation) for op in self.mlir.operations]
 
 
-def _names(location: Any) -> list[str]:
+def location_names(location: Any) -> list[str]:
     """Names in a source location, each once, in order."""
     if isinstance(location, ir.NameLoc):
         return [location.name_str]
     if isinstance(location, ir.FusedLoc):
-        return list(dict.fromkeys(n for part in location.locations for n in _names(part)))
+        return list(dict.fromkeys(n for part in location.locations for n in location_names(part)))
     if isinstance(location, ir.FileLineColLoc):
         return [f"{location.filename}:{location.start_line}"]
     return []
@@ -438,106 +427,6 @@ class Graph:
 def _diagnostics(error: Any) -> str:
     lines = []
     for diagnostic in error.error_diagnostics:
-        place = ", ".join(_names(diagnostic.location)) or str(diagnostic.location)
+        place = ", ".join(location_names(diagnostic.location)) or str(diagnostic.location)
         lines.append(f"{place}: {diagnostic.message}")
     return "\n".join(lines) or str(error)
-
-
-class Builder:
-    """Makes ops at one place of a graph. Ops of the table are methods: `b.add(x, y)`."""
-
-    def __init__(
-        self, graph: Graph, *, block: Block | None = None, before: Op | None = None, node: str = ""
-    ) -> None:
-        self.graph = graph
-        self._block = block or (before.block if before else graph.body)
-        self._before = before
-        self._location: Any = before.location if before is not None else None
-        if node:
-            self.at(node)
-
-    def at(self, node: str | Op | Sequence[Op]) -> Builder:
-        """Sets the source of the ops made from here on: a node's name, or ops they replace."""
-        with self.graph.context:
-            if isinstance(node, str):
-                self._location = ir.Location.name(node) if node else ir.Location.unknown()
-            elif isinstance(node, Op):
-                self._location = node.location
-            else:
-                self._location = ir.Location.fused([op.location for op in node])
-        return self
-
-    def op(
-        self, name: str, operands: Sequence[Value], /, regions: Sequence[Block] = (), **attrs: Any
-    ) -> Op:
-        """Makes op `name`; result types come from its type rule. `regions` are detached blocks."""
-        definition = OPS[name]
-        with self.graph.context:
-            location = self._location or ir.Location.unknown()
-        try:
-            complete = definition.complete(attrs)
-            kinds = tuple(_region_type(b) for b in regions)
-            types = definition.result_types([v.type for v in operands], complete, kinds)
-        except BiremeError as error:
-            raise error.at(", ".join(_names(location))) from None
-        with self.graph.context, location:
-            made = ir.Operation.create(
-                PREFIX + name,
-                results=[t.to_mlir() for t in types],
-                operands=[v.mlir for v in operands],
-                attributes=write_attrs(definition, complete),
-                regions=len(regions),
-                ip=self._point(),
-            )
-            for region, block in zip(made.regions, regions, strict=True):
-                holder = block.mlir.owner
-                block.mlir.append_to(region)
-                holder.operation.erase()
-        return Op(self.graph, made)
-
-    def _point(self) -> Any:
-        if self._before is not None:
-            return ir.InsertionPoint(self._before.mlir)
-        terminator = self._block.terminator
-        if terminator is not None:
-            return ir.InsertionPoint(terminator.mlir)
-        return ir.InsertionPoint(self._block.mlir)
-
-    def constant(self, value: Any, name: str = "") -> Value:
-        """A constant holding `value` (an array, kept without a copy)."""
-        array = np.asarray(value)
-        dtype = TensorType(DType.of(array), array.shape)
-        key = self.graph.add_weight(array, name)
-        return self.op("constant", [], name=key, dtype=dtype.dtype, shape=dtype.shape).result
-
-    def block(self, arguments: Sequence[TensorType] = ()) -> Block:
-        """A detached block for a region: fill it with a Builder and end it with `yield_`."""
-        with self.graph.context, ir.Location.unknown():
-            # The block lives in a scratch op until `op` moves it into its region.
-            scratch = ir.Operation.create("builtin.module", regions=1)
-            block = scratch.regions[0].blocks.append(*[t.to_mlir() for t in arguments])
-        return Block(self.graph, block)
-
-    def yield_(self, values: Sequence[Value]) -> None:
-        """Ends the builder's block."""
-        with self.graph.context, ir.Location.unknown():
-            ir.Operation.create(
-                TERMINATOR,
-                operands=[v.mlir for v in values],
-                ip=ir.InsertionPoint(self._block.mlir),
-            )
-
-    def __getattr__(self, name: str) -> Any:
-        if name.rstrip("_") not in OPS:
-            raise AttributeError(name)
-
-        def make(*operands: Value, **attrs: Any) -> Any:
-            op = self.op(name.rstrip("_"), operands, **attrs)
-            results = op.results
-            return results[0] if len(results) == 1 else tuple(results)
-
-        return make
-
-
-def _region_type(block: Block) -> RegionType:
-    return RegionType(tuple(v.type for v in block.arguments), tuple(v.type for v in block.yields))
