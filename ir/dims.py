@@ -9,6 +9,7 @@ towards minus infinity.
 from __future__ import annotations
 
 import ast
+import keyword
 from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Union
@@ -124,8 +125,8 @@ def _form(op: str, left: Dim, right: Dim) -> Dim:
 
 
 def symbol(name: str) -> DimExpr:
-    """The dimension named `name`, a Python identifier."""
-    if not name.isidentifier():
+    """The dimension named `name`: an ASCII identifier that Python does not reserve."""
+    if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
         raise BiremeError("BM2006", f"{name!r} is not a symbol's name")
     return DimExpr({(name,): 1})
 
@@ -196,7 +197,9 @@ def ceildiv(a: Dim, b: Dim) -> Dim:
 
 
 def mod(a: Dim, b: Dim) -> Dim:
-    """`a - b * (a // b)`."""
+    """`a - b * (a // b)`; `b` must not be 0."""
+    if isinstance(b, int) and b == 0:
+        raise BiremeError("BM2006", f"{a} modulo zero")
     if isinstance(a, int) and isinstance(b, int):
         return a % b
     if _exact_quotient(a, b) is not None:
@@ -211,12 +214,37 @@ def _extreme(op: str, pick: int, a: Dim, b: Dim) -> Dim:
     difference = a - b
     if isinstance(difference, int):
         return a if difference * pick >= 0 else b
-    if all(c > 0 for c in difference.terms.values()):
+    if is_nonnegative(difference):
         return a if pick > 0 else b
-    if all(c < 0 for c in difference.terms.values()):
+    if is_nonnegative(-difference):
         return b if pick > 0 else a
     first, second = sorted((a, b), key=str)
     return _form(op, first, second)
+
+
+def is_nonnegative(dim: Dim) -> bool:
+    """Whether `dim` is certainly not below 0, whatever sizes its symbols have; False if unknown."""
+    if isinstance(dim, int):
+        return dim >= 0
+    return all(
+        factor >= 0 and all(map(_is_nonnegative_atom, monomial))
+        for monomial, factor in dim.terms.items()
+    )
+
+
+def _is_nonnegative_atom(atom: Atom) -> bool:
+    if isinstance(atom, str):
+        return True
+    op, left, right = atom
+    match op:
+        case "//":
+            return is_nonnegative(left) and is_nonnegative(right)
+        case "%":
+            return is_nonnegative(right)
+        case "max":
+            return is_nonnegative(left) or is_nonnegative(right)
+        case _:
+            return is_nonnegative(left) and is_nonnegative(right)
 
 
 def minimum(a: Dim, b: Dim) -> Dim:
@@ -288,7 +316,7 @@ def parse(text: str) -> Dim:
     """Reads what `str` of a dimension prints. Raises BM2006."""
     try:
         return _read(ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise BiremeError("BM2006", f"{text!r}: {error}") from None
 
 
