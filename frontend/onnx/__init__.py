@@ -1,1 +1,58 @@
-"""ONNX importer; the only place that opens the `onnx` package."""
+"""ONNX in and out: the importer, the check that lists what it cannot import, the exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bireme.frontend.onnx.importer import Importer
+from bireme.frontend.onnx.inputs import SizeNames
+from bireme.frontend.onnx.model import Source, read_model
+from bireme.frontend.onnx.report import NodeReport, refusal
+from bireme.ir import Array, Graph
+
+__all__ = ["NodeReport", "check", "load"]
+
+
+def _run(
+    model: Source, dims: Mapping[str, int | range] | None, constants: Mapping[str, Array] | None
+) -> Importer:
+    proto, reader = read_model(model)
+    importer = Importer(proto, reader, SizeNames(dims or {}))
+    importer.run(constants or {})
+    return importer
+
+
+def load(
+    model: Source,
+    *,
+    dims: Mapping[str, int | range] | None = None,
+    constants: Mapping[str, Array] | None = None,
+) -> Graph:
+    """A model in the dialect.
+
+    `model` is a path, the bytes of a file, or a ModelProto. `dims` fixes sizes (`{"batch": 1}`) or gives
+    their range (`{"seq": range(1, 129)}`); a size that the model does not name is called
+    `{input}_{axis}`. `constants` freezes inputs to data.
+
+    Raises BM1003 with every node that cannot be imported (or their common code when they share one),
+    BM1001 for what is no ONNX file, BM1002 for versions, BM1004 for external data, BM1005 for a
+    malformed graph, BM6001 for an unreadable file, BM6002 and BM6003 for `dims` and `constants`.
+    """
+    importer = _run(model, dims, constants)
+    if any(not r.supported for r in importer.reports):
+        raise refusal(importer.reports)
+    importer.graph.verify()
+    return importer.graph
+
+
+def check(
+    model: Source,
+    *,
+    dims: Mapping[str, int | range] | None = None,
+    constants: Mapping[str, Array] | None = None,
+) -> list[NodeReport]:
+    """A report on every node of the model, from the import itself.
+
+    Takes the arguments of `load`, and raises its errors but for nodes that cannot be imported.
+    """
+    return _run(model, dims, constants).reports

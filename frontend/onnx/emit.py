@@ -1,0 +1,231 @@
+"""Values while a model is imported, and the maker of ops that computes what is already known.
+
+A `Tensor` is a value of the graph, or data that the importer knows: numbers, or sizes (dimension
+expressions) from shape arithmetic. `Emitter` has the builder's ops as methods on Tensors: an op whose
+operands are all known is computed at once, any other becomes an op of the graph. Shape arithmetic thus
+never reaches the graph, unless its result is used as data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bireme.frontend.onnx.bounds import Bounds
+from bireme.frontend.onnx.symbolic import Ratio, Symbolic, UndecidedError, object_array, settled
+from bireme.ir import (
+    OPS,
+    Array,
+    BiremeError,
+    Block,
+    Builder,
+    Dim,
+    DimExpr,
+    DType,
+    Graph,
+    TensorType,
+    Value,
+)
+
+# Results up to this many elements are computed at import; constant folding does the others.
+_FOLD_LIMIT = 1 << 16
+_SYMBOLIC_LIMIT = 1 << 10
+# These move no data in NumPy.
+_FREE = frozenset({"reshape"})
+
+
+class Tensor:
+    """A tensor of the model being imported.
+
+    `known` is its data where that is known: an array of the element type, or an object array of
+    dimension expressions and numbers. `value` is its place in the graph, if it has one by now.
+    """
+
+    __slots__ = ("known", "name", "type", "value")
+
+    def __init__(
+        self,
+        tensor: TensorType,
+        value: Value | None = None,
+        known: Array | None = None,
+        name: str = "",
+    ) -> None:
+        self.type = tensor
+        self.value = value
+        self.known = known
+        self.name = name
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        return self.type.shape
+
+    @property
+    def rank(self) -> int:
+        return self.type.rank
+
+    @property
+    def array(self) -> Array | None:
+        """Its data as numbers, or None."""
+        return None if self.known is None or self.known.dtype == object else self.known
+
+    @property
+    def dims(self) -> list[Dim] | None:
+        """Its elements as dimensions, in order, or None."""
+        if self.known is None or (self.known.dtype != object and self.known.dtype.kind not in "iu"):
+            return None
+        elements = self.known.ravel().tolist()
+        return elements if all(isinstance(e, int | DimExpr) for e in elements) else None
+
+
+def data(array: Any, name: str = "") -> Tensor:
+    """A tensor of known data."""
+    array = np.asarray(array)
+    return Tensor(TensorType(DType.of(array), array.shape), known=array, name=name)
+
+
+def sizes(dims: Sequence[Dim], dtype: DType = DType.I64) -> Tensor:
+    """A vector of sizes."""
+    known = settled(object_array(list(dims), (len(dims),)), dtype)
+    return Tensor(TensorType(dtype, (len(dims),)), known=known)
+
+
+def scalar(value: Any, dtype: DType) -> Tensor:
+    """A known scalar of the given type."""
+    return data(_number(value, dtype))
+
+
+class Emitter:
+    """Makes ops in one block. Ops of the dialect are methods; Python numbers take the type of the
+    first Tensor operand.
+    """
+
+    def __init__(self, graph: Graph, bounds: Bounds, block: Block | None = None) -> None:
+        self.graph = graph
+        self.bounds = bounds
+        self._symbolic = Symbolic(bounds)
+        self._builder = Builder(graph, block=block)
+        self._root = Builder(graph)
+
+    def inner(self, block: Block, node: str) -> Emitter:
+        """An emitter into the block of a region."""
+        return Emitter(self.graph, self.bounds, block).at(node)
+
+    def at(self, node: str) -> Emitter:
+        """Sets the source of the ops made from here on."""
+        self._builder.at(node)
+        self._root.at(node)
+        return self
+
+    def op(self, name: str, operands: Sequence[Any], **attrs: Any) -> list[Tensor]:
+        """Makes or computes op `name`."""
+        tensors = self._tensors(operands)
+        if tensors and all(t.known is not None for t in tensors):
+            folded = self._fold(name, tensors, attrs)
+            if folded is not None:
+                return folded
+        made = self._builder.op(name, [self.value(t) for t in tensors], **attrs)
+        return [Tensor(v.type, v) for v in made.results]
+
+    def region(
+        self, name: str, operands: Sequence[Tensor], blocks: Sequence[Block], **attrs: Any
+    ) -> list[Tensor]:
+        """Makes an op with regions."""
+        values = [self.value(t) for t in operands]
+        made = self._builder.op(name, values, blocks, **attrs)
+        return [Tensor(v.type, v) for v in made.results]
+
+    def block(self, arguments: Sequence[TensorType] = ()) -> Block:
+        """A detached block for a region."""
+        return self._builder.block(arguments)
+
+    def end(self, results: Sequence[Tensor]) -> None:
+        """Ends the emitter's block by yielding `results`."""
+        self._builder.yield_([self.value(t) for t in results])
+
+    def value(self, tensor: Tensor) -> Value:
+        """The tensor in the graph. Known data becomes a constant at the top of the graph."""
+        if tensor.value is None:
+            tensor.value = self._materialise(tensor)
+        return tensor.value
+
+    def __getattr__(self, name: str) -> Any:
+        if name.rstrip("_") not in OPS:
+            raise AttributeError(name)
+
+        def make(*operands: Any, **attrs: Any) -> Any:
+            results = self.op(name.rstrip("_"), operands, **attrs)
+            return results[0] if len(results) == 1 else tuple(results)
+
+        return make
+
+    def _tensors(self, operands: Sequence[Any]) -> list[Tensor]:
+        like = next((t.dtype for t in operands if isinstance(t, Tensor)), None)
+        result = []
+        for operand in operands:
+            if not isinstance(operand, Tensor):
+                dtype = None if isinstance(operand, np.ndarray | np.generic) or like is None else like
+                array = np.asarray(operand) if dtype is None else _number(operand, dtype)
+                operand = data(array)
+            result.append(operand)
+        return result
+
+    def _fold(self, name: str, tensors: list[Tensor], attrs: dict[str, Any]) -> list[Tensor] | None:
+        definition = OPS[name]
+        complete = definition.complete(attrs)
+        types = definition.result_types([t.type for t in tensors], complete)
+        if any(not t.is_static for t in types) or definition.regions:
+            return None
+        elements = sum(int(np.prod(t.static_shape, dtype=object)) for t in types)
+        arrays = [t.known for t in tensors if t.known is not None]
+        if all(a.dtype != object for a in arrays):
+            symbolic = any(isinstance(d, DimExpr) for v in complete.values()
+                           if isinstance(v, tuple) for d in v)  # fmt: skip
+            if symbolic or (elements > _FOLD_LIMIT and name not in _FREE):
+                return None
+            with np.errstate(all="ignore"):
+                results = definition.reference(arrays, complete)
+            return [Tensor(t, known=np.asarray(r)) for t, r in zip(types, results, strict=True)]
+        if elements > _SYMBOLIC_LIMIT or len(types) != 1:
+            return None
+        try:
+            objects = [a if a.dtype == object else a.astype(object) for a in arrays]
+            found = self._symbolic.run(name, objects, complete, types[0].dtype)
+        except UndecidedError:
+            return None
+        return [Tensor(types[0], known=settled(found, types[0].dtype))]
+
+    def _materialise(self, tensor: Tensor) -> Value:
+        known = tensor.known
+        assert known is not None
+        if known.dtype != object:
+            return self._root.constant(known, tensor.name)
+        elements = known.ravel().tolist()
+        ratios = [e if isinstance(e, Ratio) else Ratio(e, 1) for e in elements]
+        if any(isinstance(r.top, float) for r in ratios):
+            ratios = [Ratio(*r.top.as_integer_ratio()) if isinstance(r.top, float) else r
+                      for r in ratios]  # fmt: skip
+        value: Value = self._root.dim_values(values=tuple(r.top for r in ratios))
+        if tensor.rank != 1:
+            value = self._root.reshape(value, shape=tensor.shape)
+        if tensor.dtype is not DType.I64:
+            value = self._root.cast(value, dtype=tensor.dtype)
+        if any(r.bottom != 1 for r in ratios):
+            bottoms = np.array([r.bottom for r in ratios], tensor.dtype.numpy)
+            value = self._root.div(value, self._root.constant(bottoms.reshape(known.shape)))
+        return value
+
+
+def _number(value: Any, dtype: DType) -> Array:
+    """A Python number as an array of `dtype`. Raises BM1006 when it does not fit."""
+    try:
+        with np.errstate(over="ignore"):
+            return np.asarray(value).astype(dtype.numpy) if dtype.is_float else np.array(
+                value, dtype.numpy)  # fmt: skip
+    except (OverflowError, ValueError):
+        raise BiremeError("BM1006", f"{value} is not a {dtype.label}") from None

@@ -1,0 +1,99 @@
+"""Graph inputs: names and ranges of their sizes, and inputs frozen to data."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from onnx import ValueInfoProto
+
+from bireme.frontend.onnx.dtypes import dtype_of
+from bireme.ir import Array, BiremeError, Dim, DType, SymbolRange, TensorType, symbol
+
+_MOST_ELEMENTS = 1 << 40
+_RESERVED = {"min", "max"}
+
+
+def identifier(name: str) -> str:
+    """`name` as a Python identifier that a dimension may have; empty when nothing of it can stay."""
+    plain = re.sub(r"[^0-9A-Za-z_]+", "_", name).strip("_")
+    if plain and (plain[0].isdigit() or keyword.iskeyword(plain) or plain in _RESERVED):
+        plain = f"_{plain}"
+    return plain
+
+
+@dataclass
+class SizeNames:
+    """The symbols of a model: what the user fixes or bounds, and the names given so far."""
+
+    given: Mapping[str, int | range]
+    ranges: dict[str, SymbolRange] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
+    _used: set[str] = field(default_factory=set)
+
+    def named(self, name: str) -> Dim:
+        """The dimension that the model (or the importer) calls `name`."""
+        if name not in self._names:
+            plain = identifier(name) or "size"
+            taken = set(self._names.values())
+            if plain in taken:
+                plain = next(f"{plain}_{i}" for i in range(2, len(taken) + 3) if f"{plain}_{i}" not in taken)
+            self._names[name] = plain
+        plain = self._names[name]
+        key = name if name in self.given else plain
+        value = self.given.get(key)
+        self._used.add(key)
+        if isinstance(value, int):
+            return value
+        if plain not in self.ranges:
+            if value is not None and (len(value) == 0 or value.step != 1 or value[0] < 0):
+                raise BiremeError("BM6002", f"{value} is no range of sizes", where=f"dims[{key!r}]")
+            # An ONNX size without a range is taken to be positive: an empty tensor must be asked for.
+            self.ranges[plain] = (
+                SymbolRange(1) if value is None else SymbolRange(value[0], value[-1], value[0])
+            )
+        return symbol(plain)
+
+    def check_all_used(self) -> None:
+        """Raises BM6002 for names in `given` that the model does not have."""
+        unknown = sorted(set(self.given) - self._used)
+        if unknown:
+            known = ", ".join(sorted(self.ranges)) or "none"
+            raise BiremeError("BM6002", f"no dimension is called {', '.join(unknown)}; known: {known}")
+
+
+def input_type(info: ValueInfoProto, names: SizeNames) -> TensorType:
+    """Type of a graph input. Raises BM1003 for what is no tensor, BM1005, BM1007."""
+    what = f"input {info.name!r}"
+    kind = info.type.WhichOneof("value")
+    if kind != "tensor_type":
+        raise BiremeError("BM1003", f"{what} is a {(kind or 'value without type').replace('_type', '')}")
+    dtype = dtype_of(info.type.tensor_type.elem_type, what)
+    if not info.type.tensor_type.HasField("shape"):
+        raise BiremeError("BM1007", f"the number of dimensions of {what} is not stated")
+    shape: list[Dim] = []
+    fixed = 1
+    for axis, dim in enumerate(info.type.tensor_type.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value >= 0:
+            shape.append(dim.dim_value)
+            fixed *= max(dim.dim_value, 1)
+        else:
+            plain = identifier(dim.dim_param)
+            shape.append(names.named(dim.dim_param if plain else f"{info.name}_{axis}"))
+    if fixed > _MOST_ELEMENTS:
+        raise BiremeError("BM1005", f"{what} has shape {shape}")
+    return TensorType(dtype, tuple(shape))
+
+
+def frozen(name: str, array: Array, declared: TensorType) -> Array:
+    """`array` as the data of input `name`. Raises BM6003 when it does not fit."""
+    found = TensorType(DType.of(array), array.shape)
+    fits = found.rank == declared.rank and all(
+        not isinstance(d, int) or d == s
+        for d, s in zip(declared.shape, array.shape, strict=False)
+    )
+    if found.dtype is not declared.dtype or not fits:
+        raise BiremeError("BM6003", f"expected {declared}; found {found}", where=f"constants[{name!r}]")
+    return array

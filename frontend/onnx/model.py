@@ -1,0 +1,83 @@
+"""Reading an ONNX model and checking what holds for the whole of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import GraphProto, ModelProto, NodeProto
+
+from bireme.frontend.onnx.tensors import TensorReader
+from bireme.ir import BiremeError
+
+OLDEST_OPSET = 7
+NEWEST_OPSET = onnx.defs.onnx_opset_version()
+
+Source = str | os.PathLike[str] | bytes | ModelProto
+
+
+def read_model(source: Source) -> tuple[ModelProto, TensorReader]:
+    """The model and the reader of its tensors.
+
+    Raises BM6001 for an unreadable file, BM1001 for one that is not ONNX, BM1002 for versions.
+    """
+    if isinstance(source, ModelProto):
+        model, folder = source, None
+    elif isinstance(source, bytes):
+        model, folder = _parse(source, "the bytes given"), None
+    else:
+        path = Path(source)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BiremeError("BM6001", str(error.strerror), where=str(path)) from None
+        model, folder = _parse(content, str(path)), path.parent
+    _check_versions(model)
+    return model, TensorReader(folder)
+
+
+def _parse(content: bytes, where: str) -> ModelProto:
+    model = ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError as error:
+        raise BiremeError("BM1001", f"no valid protobuf: {error}", where=where) from None
+    if not model.HasField("graph") or not model.opset_import:
+        raise BiremeError("BM1001", "the file has no graph or no opset", where=where)
+    return model
+
+
+def _check_versions(model: ModelProto) -> None:
+    if model.ir_version > onnx.IR_VERSION:
+        raise BiremeError(
+            "BM1002", f"IR version {model.ir_version}; the newest known is {onnx.IR_VERSION}"
+        )
+    opset = opsets_of(model).get("")
+    if opset is None:
+        return
+    if opset > NEWEST_OPSET:
+        raise BiremeError("BM1002", f"opset {opset}; the newest known is {NEWEST_OPSET}")
+    if opset < OLDEST_OPSET:
+        raise BiremeError(
+            "BM1002",
+            f"opset {opset}; the oldest supported is {OLDEST_OPSET}",
+            hint="raise it with onnx.version_converter",
+        )
+
+
+def opsets_of(model: ModelProto | onnx.FunctionProto) -> dict[str, int]:
+    """Domain → opset version; the default domain is the empty name."""
+    return {plain_domain(o.domain): o.version for o in model.opset_import}
+
+
+def plain_domain(domain: str) -> str:
+    """The domain with the default domain's long name made empty."""
+    return "" if domain == "ai.onnx" else domain
+
+
+def node_names(nodes: list[NodeProto] | GraphProto, prefix: str = "") -> list[str]:
+    """A name for each node: its own, or `Op_<index>`."""
+    items = nodes.node if isinstance(nodes, GraphProto) else nodes
+    return [f"{prefix}{n.name or f'{n.op_type}_{i}'}" for i, n in enumerate(items)]

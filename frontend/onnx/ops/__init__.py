@@ -1,0 +1,61 @@
+"""The converters, by domain and operator. One file for each family."""
+
+from __future__ import annotations
+
+from bireme.frontend.onnx.node import Converter
+from bireme.frontend.onnx.ops import (
+    activation,
+    contraction,
+    control,
+    elementwise,
+    gather,
+    microsoft,
+    normalization,
+    pooling,
+    quantization,
+    recurrent,
+    reduction,
+    resize,
+    shape,
+    signal,
+    source,
+)
+from bireme.frontend.onnx.ops.table import Table, versions
+
+_FAMILIES: tuple[Table, ...] = (
+    activation.TABLE,
+    contraction.TABLE,
+    control.TABLE,
+    elementwise.TABLE,
+    gather.TABLE,
+    normalization.TABLE,
+    pooling.TABLE,
+    quantization.TABLE,
+    recurrent.TABLE,
+    reduction.TABLE,
+    resize.TABLE,
+    shape.TABLE,
+    signal.TABLE,
+    source.TABLE,
+)
+
+
+def _merged(families: tuple[Table, ...]) -> Table:
+    table = {name: entry for family in families for name, entry in family.items()}
+    assert len(table) == sum(map(len, families)), "an operator is in two families"
+    return table
+
+
+TABLES: dict[str, Table] = {"": _merged(_FAMILIES), "com.microsoft": microsoft.TABLE}
+
+
+def find_converter(domain: str, op: str, opset: int) -> Converter | None:
+    """The converter for an operator at an opset, or None."""
+    entry = TABLES.get(domain, {}).get(op)
+    if entry is None:
+        return None
+    chosen = None
+    for since, converter in versions(entry):
+        if opset >= since:
+            chosen = converter
+    return chosen

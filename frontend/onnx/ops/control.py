@@ -1,0 +1,192 @@
+"""Control flow: If, Loop, Scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from onnx import GraphProto
+
+from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar
+from bireme.frontend.onnx.node import Node
+from bireme.frontend.onnx.ops.shape import cut, reshape, transpose, unsqueeze
+from bireme.frontend.onnx.ops.table import Table
+from bireme.ir import BiremeError, Block, Dim, DType, TensorType
+
+# Loops whose carried values change shape are unrolled up to this many steps.
+_MOST_UNROLLED = 64
+
+
+def _arguments(block: Block) -> list[Tensor]:
+    return [Tensor(v.type, v) for v in block.arguments]
+
+
+def _if(n: Node) -> list[Tensor]:
+    condition = reshape(n.b, n[0], ())
+    branches = (n.graph("then_branch"), n.graph("else_branch"))
+    if condition.array is not None:
+        chosen = branches[0] if bool(condition.array) else branches[1]
+        return n.scope.run(chosen, [], n.b, n.name)
+    blocks = []
+    for branch in branches:
+        block = n.b.block()
+        inner = n.b.inner(block, n.name)
+        inner.end(n.scope.run(branch, [], inner, n.name))
+        blocks.append(block)
+    return n.b.at(n.name).region("if", [condition], blocks)
+
+
+class _Loop:
+    """A Loop node: `body(step, condition, carried...) -> condition, carried..., rows...`."""
+
+    def __init__(self, n: Node) -> None:
+        self.n = n
+        self.body: GraphProto = n.graph("body")
+        self.carried = [n[i] for i in range(2, len(n.inputs))]
+        self.rows = len(self.body.output) - 1 - len(self.carried)
+        if self.rows < 0 or len(self.body.input) != len(self.carried) + 2:
+            raise BiremeError("BM1005", "the body does not fit the loop's inputs")
+        limit, start = n.get(0), n.get(1)
+        self.limit = None if limit is None else reshape(n.b, limit, ())
+        self.start = None if start is None else reshape(n.b, start, ())
+        self.reports = n.scope.importer.reports
+        self.before = len(self.reports)
+
+    def convert(self) -> list[Tensor]:
+        started = True if self.start is None else None if self.start.array is None else bool(self.start.array)
+        steps = None if self.limit is None or self.limit.dims is None else self.limit.dims[0]
+        if started is False:
+            steps = 0
+        if isinstance(steps, int) and steps <= 0:
+            return self._unrolled(0)
+        if steps is not None and started is not None:
+            return self._counted(steps)
+        return self._while()
+
+    def _run(self, emitter: Emitter, step: Tensor, condition: Tensor, carried: Sequence[Tensor]) -> list[Tensor]:
+        del self.reports[self.before :]  # the body is reported once, however often it is imported
+        return self.n.scope.run(self.body, [step, condition, *carried], emitter, self.n.name)
+
+    def _counted(self, steps: Dim) -> list[Tensor]:
+        """A number of steps known as a size, unless the body itself can end the loop."""
+        n = self.n
+        types = [t.type for t in self.carried]
+        block = n.b.block([*types, TensorType(DType.I64, ())])
+        inner = n.b.inner(block, n.name)
+        *carried, step = _arguments(block)
+        try:
+            condition, *results = self._run(inner, step, scalar(1, DType.BOOL), carried)
+            if condition.array is None or not bool(condition.array):
+                return self._while()
+            inner.end(results)
+            line = n.b.at(n.name).iota(shape=(steps,), axis=0, dtype=DType.I64)
+            return n.b.region("scan", [*self.carried, line], [block], carries=len(carried))
+        except BiremeError:
+            if isinstance(steps, int) and steps <= _MOST_UNROLLED:
+                return self._unrolled(steps)
+            raise
+
+    def _unrolled(self, steps: int) -> list[Tensor]:
+        n = self.n
+        carried = list(self.carried)
+        rows: list[list[Tensor]] = [[] for _ in range(self.rows)]
+        for step in range(steps):
+            condition, *results = self._run(
+                n.b, scalar(step, DType.I64), scalar(1, DType.BOOL), carried
+            )
+            carried = results[: len(carried)]
+            for column, row in zip(rows, results[len(carried) :], strict=True):
+                column.append(unsqueeze(n.b, row, [0]))
+            if condition.array is None:
+                raise BiremeError("BM1003", "the loop's end depends on data, and so do its shapes")
+            if not bool(condition.array):
+                break
+        n.b.at(n.name)
+        if any(not column for column in rows):
+            return [*carried, *self._no_rows()]
+        return [*carried, *(n.b.concat(*column, axis=0) for column in rows)]
+
+    def _no_rows(self) -> list[Tensor]:
+        """Stacked results of a loop that makes no step."""
+        n = self.n
+        block = n.b.block([t.type for t in self.carried])
+        inner = n.b.inner(block, n.name)
+        _, *results = self._run(
+            inner, scalar(0, DType.I64), scalar(1, DType.BOOL), _arguments(block)
+        )
+        empty = []
+        for row in results[len(self.carried) :]:
+            shape = (0, *row.type.static_shape)
+            empty.append(data(np.zeros(shape, row.dtype.numpy)))
+        return empty
+
+    def _while(self) -> list[Tensor]:
+        n = self.n
+        if self.rows:
+            raise BiremeError(
+                "BM1007", "the number of steps is not known, and so the size of the stacked results"
+            )
+        zero, true = scalar(0, DType.I64), scalar(1, DType.BOOL)
+        first = [zero, self.start or true, *self.carried]
+        types = [t.type for t in first]
+        test, body = n.b.block(types), n.b.block(types)
+        inner = n.b.inner(test, n.name)
+        step, going, *_ = _arguments(test)
+        if self.limit is not None:
+            going = inner.logical_and(going, inner.less(step, inner.cast(self.limit, dtype=DType.I64)))
+        inner.end([going])
+        inner = n.b.inner(body, n.name)
+        step, going, *carried = _arguments(body)
+        # The body only runs while the condition holds.
+        condition, *results = self._run(inner, step, true, carried)
+        inner.at(n.name)
+        inner.end([inner.add(step, 1), reshape(inner, condition, ()), *results])
+        return n.b.at(n.name).region("while", first, [test, body])[2:]
+
+
+def _scan(n: Node) -> list[Tensor]:
+    body: GraphProto = n.graph("body")
+    count = n.integer("num_scan_inputs")
+    carries = len(n.inputs) - count
+    rows = len(body.output) - carries
+    if not 0 < count <= len(n.inputs) or rows < 0:
+        raise BiremeError("BM1006", f"num_scan_inputs is {count} with {len(n.inputs)} inputs")
+    axes = n.integers("scan_input_axes", [0] * count)
+    backward = n.integers("scan_input_directions", [0] * count)
+    row_axes = n.integers("scan_output_axes", [0] * rows)
+    row_backward = n.integers("scan_output_directions", [0] * rows)
+    sequences = []
+    for i in range(count):
+        x = n[carries + i]
+        axis = n.axis(axes[i], x.rank)
+        x = transpose(n.b, x, [axis, *(a for a in range(x.rank) if a != axis)])
+        sequences.append(_flipped(n.b, x, 0) if backward[i] else x)
+    carried = [n[i] for i in range(carries)]
+    slices = [x.type.with_shape(x.shape[1:]) for x in sequences]
+    block = n.b.block([*(t.type for t in carried), *slices])
+    inner = n.b.inner(block, n.name)
+    inner.end(n.scope.run(body, _arguments(block), inner, n.name))
+    made = n.b.at(n.name).region("scan", [*carried, *sequences], [block], carries=carries)
+    results = made[:carries]
+    for i, x in enumerate(made[carries:]):
+        x = _flipped(n.b, x, 0) if row_backward[i] else x
+        axis = n.axis(row_axes[i], x.rank)
+        order = [a for a in range(1, x.rank)]
+        order.insert(axis, 0)
+        results.append(transpose(n.b, x, order))
+    return results
+
+
+def _flipped(b: Emitter, x: Tensor, axis: int) -> Tensor:
+    return cut(b, x, axis, x.shape[axis] - 1, x.shape[axis], -1)
+
+
+def _old_scan(n: Node) -> list[Tensor]:
+    raise BiremeError("BM1003", "Scan with a batch axis (opset 8)", hint="export with opset 9 or newer")
+
+
+TABLE: Table = {
+    "If": _if,
+    "Loop": lambda n: _Loop(n).convert(),
+    "Scan": ((8, _old_scan), (9, _scan)),
+}
