@@ -2,9 +2,9 @@
 
 Two things are done to a model's own initial values. Whatever starts at a constant (biases 0, scales
 and variances 1) is spread around it, so that a compiler that forgot such a term would be seen to be
-wrong. And the last scale of each residual branch is 1/sqrt(number of branches), as De & Smith, "Batch
-Normalization Biases Residual Blocks Towards the Identity Function", 2020, suggest: the branches
-together multiply the variance by about e, where with scales of 1 each would double it.
+wrong. And the last scale of each residual branch is 1/sqrt(number of branches), as De & Smith,
+"Batch Normalization Biases Residual Blocks Towards the Identity Function", 2020, suggest: together
+they multiply the variance by about e, where with scales of 1 each would double it.
 """
 
 from __future__ import annotations

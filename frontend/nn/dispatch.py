@@ -110,6 +110,7 @@ class Tracer:
 
     def __init__(self, graph: Graph, names: Mapping[int, str]) -> None:
         self.graph = graph
+        self.least = {name: sizes.least for name, sizes in graph.symbols.items()}
         self._names = names
         self._builders = [Builder(graph)]
         self._constants: dict[int, tuple[Source, Value]] = {}
@@ -171,6 +172,12 @@ def tracing(tracer: Tracer) -> Iterator[None]:
         yield
     finally:
         TRACER.reset(token)
+
+
+def least_sizes() -> Mapping[str, int]:
+    """The least size of each symbol of the trace under way."""
+    tracer = TRACER.get()
+    return tracer.least if tracer is not None else {}
 
 
 def is_symbolic(sources: Sequence[Source]) -> bool:

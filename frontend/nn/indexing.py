@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bireme.ir import BiremeError, Dim, DimExpr, ceildiv, maximum, minimum
-from bireme.ir.dims import symbols_of
+from bireme.ir.dims import is_nonnegative, substitute, symbol, symbols_of
+
+# Least size of each symbol.
+Sizes = Mapping[str, int]
 
 _HINT = "index with integers, slices, None, ... and at most one integer tensor"
 
@@ -25,8 +28,8 @@ class Plan:
     axis: int = 0
 
 
-def plan(index: Any, shape: Sequence[Dim]) -> Plan:
-    """The plan of `x[index]` for x of this shape. Raises BM1006."""
+def plan(index: Any, shape: Sequence[Dim], least: Sizes) -> Plan:
+    """The plan of `x[index]` for x of this shape; `least` bounds its symbols. Raises BM1006."""
     parts = _full(index if isinstance(index, tuple) else (index,), len(shape))
     result = Plan()
     kept: list[Dim] = []
@@ -37,7 +40,7 @@ def plan(index: Any, shape: Sequence[Dim]) -> Plan:
             continue
         size = next(axes)
         if isinstance(part, slice):
-            start, length, step = _range(part, size)
+            start, length, step = _range(part, size, least)
         elif _is_size(part):
             start, length, step = _element(part, size), 1, 1
         else:
@@ -94,57 +97,43 @@ def _is_negative(dim: Dim) -> bool:
     return all(factor < 0 for factor in dim.terms.values())
 
 
-def _at_least_one(dim: Dim) -> Dim:
-    """The least value of an expression whose symbols are 1 or more, when that is plain to see."""
-    if isinstance(dim, int):
-        return dim
-    plain = all(isinstance(a, str) for m in dim.terms for a in m)
-    rising = all(f > 0 for m, f in dim.terms.items() if m)
-    return sum(dim.terms.values()) if plain and rising else dim
+def _is_nonnegative(dim: Dim, least: Sizes) -> bool:
+    """Whether `dim` is certainly 0 or more when each symbol is at its least size or above."""
+    shifted = {name: symbol(name) + least.get(name, 0) for name in symbols_of(dim)}
+    return is_nonnegative(substitute(dim, shifted))
 
 
-def _smaller(a: Dim, b: Dim) -> Dim:
-    """`min(a, b)` where traced sizes are 1 or more."""
-    least = _at_least_one(a - b) if isinstance(a - b, DimExpr) else a - b
-    if isinstance(least, int) and least >= 0:
-        return b
-    most = _at_least_one(b - a) if isinstance(b - a, DimExpr) else b - a
-    if isinstance(most, int) and most >= 0:
+def _smaller(a: Dim, b: Dim, least: Sizes) -> Dim:
+    if _is_nonnegative(b - a, least):
         return a
-    return minimum(a, b)
+    return b if _is_nonnegative(a - b, least) else minimum(a, b)
 
 
-def _bound(end: Any, size: Dim, default: Dim) -> Dim:
+def _above_zero(dim: Dim, least: Sizes) -> Dim:
+    return dim if _is_nonnegative(dim, least) else maximum(dim, 0)
+
+
+def _bound(end: Any, size: Dim, default: Dim, least: Sizes) -> Dim:
     """A slice's start or stop as a position in [0, size]."""
     if end is None:
         return default
     position: Dim = end if isinstance(end, DimExpr) else int(end)
     if _is_negative(position):
-        position = position + size
-        return _larger_zero(position)
-    return _smaller(position, size)
+        return _above_zero(position + size, least)
+    return _smaller(position, size, least)
 
 
-def _larger_zero(dim: Dim) -> Dim:
-    least = _at_least_one(dim)
-    if isinstance(least, int) and least >= 0:
-        return dim
-    return maximum(dim, 0)
-
-
-def _range(part: slice, size: Dim) -> tuple[Dim, Dim, int]:
+def _range(part: slice, size: Dim, least: Sizes) -> tuple[Dim, Dim, int]:
     """(first index, length, step) of a slice."""
     step = 1 if part.step is None else int(part.step)
-    if isinstance(size, int) and not any(map(_has_symbols, (part.start, part.stop))):
-        numbers = range(*part.indices(size))
+    symbolic = any(isinstance(d, DimExpr) for d in (size, part.start, part.stop))
+    if not symbolic:
+        numbers = range(*part.indices(int(size)))  # type: ignore[call-overload]
         return (numbers.start if len(numbers) else 0), len(numbers), step
     if step < 0 and (part.start is not None or part.stop is not None):
         raise BiremeError("BM1006", "a negative step with bounds on a symbolic axis", hint=_HINT)
     if step < 0:
         return size - 1, ceildiv(size, -step), step
-    start, stop = _bound(part.start, size, 0), _bound(part.stop, size, size)
-    return start, ceildiv(_larger_zero(stop - start), step), step
-
-
-def _has_symbols(dim: Any) -> bool:
-    return isinstance(dim, DimExpr) and bool(symbols_of(dim))
+    start = _bound(part.start, size, 0, least)
+    stop = _bound(part.stop, size, size, least)
+    return start, ceildiv(_above_zero(stop - start, least), step), step

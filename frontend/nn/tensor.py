@@ -12,7 +12,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from bireme.frontend.nn.dispatch import Source, Weight, place, run, type_of
+from bireme.frontend.nn.dispatch import Source, Weight, least_sizes, place, run, type_of
 from bireme.frontend.nn.indexing import plan
 from bireme.ir import Array, BiremeError, Dim, DimExpr, DType, TensorType, Value, product
 
@@ -222,7 +222,7 @@ class Tensor:
     def __getitem__(self, index: Any) -> Tensor:
         """Basic indexing as in NumPy, and one integer tensor (a gather along its axis)."""
         try:
-            steps = plan(index, self.shape)
+            steps = plan(index, self.shape, least_sizes())
         except BiremeError as error:
             raise error.at(place()) from None
         result = self
