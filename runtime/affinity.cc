@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 // Reads a small file as a string; false if that is not possible.
@@ -91,4 +91,4 @@ uint32_t usable_cpus() {
   return cpus ? cpus : 1;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

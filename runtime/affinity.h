@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-namespace bireme {
+namespace bireme::internal {
 
 // CPUs of the affinity mask, or what the cgroup's CPU quota allows if that is less; at least 1.
 uint32_t usable_cpus();
@@ -14,6 +14,6 @@ uint32_t usable_cpus();
 // rounded up; 0 where they set no limit or are not understood.
 uint32_t parse_cpu_max(const char* text);
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_AFFINITY_H_

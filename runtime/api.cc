@@ -9,10 +9,10 @@
 #include "status.h"
 
 // Handles are the objects themselves under a name that C can have.
-struct bireme_model : bireme::Model {};
-struct bireme_session : bireme::Session {};
+struct bireme_model : bireme::internal::Model {};
+struct bireme_session : bireme::internal::Session {};
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 Model* inside(bireme_model* model) { return static_cast<Model*>(model); }
@@ -80,9 +80,10 @@ LoadOptions load_options(const bireme_load_options* given) {
 }
 
 }  // namespace
-}  // namespace bireme
+}  // namespace bireme::internal
 
-using namespace bireme;
+using namespace bireme::internal;
+namespace fb = bireme::fb;
 
 uint32_t bireme_version(void) {
   return BIREME_VERSION_MAJOR * 10000 + BIREME_VERSION_MINOR * 100 + BIREME_VERSION_PATCH;

@@ -3,7 +3,7 @@
 #include "memory.h"
 #include "plan.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 Code place_arena(const fb::Plan& plan, const int64_t* bytes, int64_t* offsets, int64_t* arena_bytes,
                  Fault& fault) {
@@ -29,4 +29,4 @@ Code place_arena(const fb::Plan& plan, const int64_t* bytes, int64_t* offsets, i
   return Code::ok;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

@@ -2,7 +2,7 @@
 
 #include "plan.h"
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 using ll = long long;
@@ -192,4 +192,4 @@ Code bind_sizes(const Model& model, const bireme_tensor* inputs, Sizes& sizes, F
   return check_views(plan, sizes, fault);
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

@@ -9,7 +9,7 @@
 #include "model.h"
 #include "status.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 // The sizes of one set of input shapes.
 struct Sizes {
@@ -28,6 +28,6 @@ Code check_inputs(const Model& model, const bireme_tensor* inputs, uint32_t coun
 // view lies inside its base, also while a loop moves it. `inputs` has passed check_inputs.
 Code bind_sizes(const Model& model, const bireme_tensor* inputs, Sizes& sizes, Fault& fault);
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_BINDING_H_

@@ -9,7 +9,7 @@
 #include "imports.h"
 #include "plan.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 CodeImage::~CodeImage() {
   if (data_) munmap(data_, bytes_);
@@ -83,4 +83,4 @@ Kernel CodeImage::kernel(uint32_t index) const {
   return reinterpret_cast<Kernel>(data_ + image_->entries()->Get(index));
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

@@ -10,7 +10,7 @@
 #include "model_generated.h"
 #include "status.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 using Kernel = int32_t (*)(void* const* args, const int64_t* dims, void* workspace, int64_t begin,
                            int64_t end);
@@ -41,6 +41,6 @@ class CodeImage {
   size_t bytes_ = 0;
 };
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_CODE_IMAGE_H_

@@ -4,7 +4,7 @@
 
 #include "xxh64.h"
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 // Byte for byte the first 128 bytes of the file; little-endian like every host supported.
@@ -85,4 +85,4 @@ Code parse_container(const uint8_t* data, size_t bytes, bool check_weights, Cont
   return Code::ok;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

@@ -11,7 +11,7 @@
 
 #include "status.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 constexpr uint8_t kMagic[8] = {'B', 'I', 'R', 'E', 'M', 'E', 0x1A, 0x0A};
 constexpr uint32_t kFormatVersion = 1;
@@ -34,6 +34,6 @@ struct Container {
 Code parse_container(const uint8_t* data, size_t bytes, bool check_weights, Container* container,
                      Fault& fault);
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_CONTAINER_H_

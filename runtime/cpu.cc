@@ -7,7 +7,7 @@
 #include <cpuid.h>
 #endif
 
-namespace bireme {
+namespace bireme::internal {
 
 #if defined(__x86_64__)
 
@@ -79,4 +79,4 @@ int cpu_isa_level() { return 0; }
 
 #endif
 
-}  // namespace bireme
+}  // namespace bireme::internal

@@ -2,7 +2,7 @@
 #ifndef BIREME_RUNTIME_CPU_H_
 #define BIREME_RUNTIME_CPU_H_
 
-namespace bireme {
+namespace bireme::internal {
 
 // Name of the target family this runtime is built for, as Plan.target has it.
 extern const char kTarget[];
@@ -14,6 +14,6 @@ int isa_level(const char* isa);
 // The best level the processor and the operating system support together.
 int cpu_isa_level();
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_CPU_H_

@@ -9,7 +9,7 @@
 
 #include <atomic>
 
-namespace bireme {
+namespace bireme::internal {
 
 static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
 
@@ -31,6 +31,6 @@ inline void pause_briefly() {
 #endif
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_FUTEX_H_

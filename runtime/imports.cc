@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 struct Import {
@@ -38,4 +38,4 @@ void* find_import(const char* name) {
   return nullptr;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

@@ -2,11 +2,11 @@
 #ifndef BIREME_RUNTIME_IMPORTS_H_
 #define BIREME_RUNTIME_IMPORTS_H_
 
-namespace bireme {
+namespace bireme::internal {
 
 // Address of a function by name, or null if it is not in the list.
 void* find_import(const char* name);
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_IMPORTS_H_

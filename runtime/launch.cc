@@ -4,7 +4,7 @@
 
 #include "pool.h"
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 // A thread that sleeps needs about this long to join in, so less work than this is not worth it.
@@ -72,4 +72,4 @@ int32_t run_launch(const Launch& launch) {
   return shared.fault.load(std::memory_order_relaxed);
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

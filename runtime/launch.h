@@ -7,7 +7,7 @@
 
 #include "code_image.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 struct Launch {
   Kernel kernel;
@@ -24,6 +24,6 @@ struct Launch {
 // not begun by then are left out.
 int32_t run_launch(const Launch& launch);
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_LAUNCH_H_

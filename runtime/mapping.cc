@@ -9,7 +9,7 @@
 
 #include "memory.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 Mapping::~Mapping() {
   if (mapped_) munmap(const_cast<uint8_t*>(data_), bytes_);
@@ -51,4 +51,4 @@ Code Mapping::use_memory(const void* data, size_t bytes, Fault& fault) {
   return Code::ok;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

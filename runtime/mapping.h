@@ -7,7 +7,7 @@
 
 #include "status.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 class Mapping {
  public:
@@ -33,6 +33,6 @@ class Mapping {
   bool mapped_ = false;
 };
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_MAPPING_H_

@@ -2,7 +2,7 @@
 
 #include <sys/mman.h>
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 // From here on a block asks for huge pages: an arena walked by many kernels misses the TLB less.
@@ -26,4 +26,4 @@ bool Block::reserve(size_t bytes) {
   return true;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

@@ -11,7 +11,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace bireme {
+namespace bireme::internal {
 
 // Fixed number of zero-initialised elements.
 template <class T>
@@ -91,6 +91,6 @@ void destroy_object(T* object) {
   free(object);
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_MEMORY_H_

@@ -3,7 +3,7 @@
 #include "plan.h"
 #include "verifier.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 template <class Open>
 Code Model::load(const LoadOptions& options, Open open, Model** model, Fault& fault) {
@@ -67,4 +67,4 @@ Code Model::describe_dims(const ScalarHints& hints, Fault& fault) {
   return Code::ok;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

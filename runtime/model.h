@@ -13,7 +13,7 @@
 #include "scalars.h"
 #include "status.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 struct LoadOptions {
   bool check_weights = true;
@@ -58,6 +58,6 @@ class Model {
   Array<uint32_t> first_dim_;  // for each tensor, where its dims start
 };
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_MODEL_H_

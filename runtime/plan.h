@@ -7,7 +7,7 @@
 
 #include "model_generated.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 // Elements of an optional FlatBuffers vector: an absent one is empty.
 template <class Vector>
@@ -46,6 +46,6 @@ inline const char* dtype_name(fb::DType dtype) {
   return dtype <= fb::DType::MAX ? kNames[static_cast<uint8_t>(dtype)] : "?";
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_PLAN_H_

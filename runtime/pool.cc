@@ -8,7 +8,7 @@
 #include "affinity.h"
 #include "futex.h"
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 constexpr uint32_t kMaxThreads = 256;
@@ -223,4 +223,4 @@ Code pool_set(const bireme_pool_options& options, Fault& fault) {
   return Code::ok;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

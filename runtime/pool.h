@@ -13,7 +13,7 @@
 #include "bireme/bireme.h"
 #include "status.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 // Calls body(context, w) for w in [0, workers), at most once each, on the calling thread (w = 0)
 // and on those workers that are free in time; returns when all calls have ended. So `body` must
@@ -26,6 +26,6 @@ uint32_t pool_threads();
 // Replaces the pool; see bireme_pool_set.
 Code pool_set(const bireme_pool_options& options, Fault& fault);
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_POOL_H_

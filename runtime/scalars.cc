@@ -1,6 +1,6 @@
 #include "scalars.h"
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 // Quotient rounded towards minus infinity. False where it is not defined or overflows.
@@ -77,4 +77,4 @@ Code evaluate_scalars(const fb::Scalar* program, size_t count, const int64_t* sy
   return Code::ok;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

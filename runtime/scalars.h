@@ -9,7 +9,7 @@
 #include "model_generated.h"
 #include "status.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 // What the scalars are where no input has been given yet.
 struct ScalarHints {
@@ -22,6 +22,6 @@ struct ScalarHints {
 Code evaluate_scalars(const fb::Scalar* program, size_t count, const int64_t* symbols,
                       int64_t* values, Fault& fault);
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_SCALARS_H_

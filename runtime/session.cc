@@ -5,7 +5,7 @@
 #include "plan.h"
 #include "pool.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 Code Session::create(Model& model, uint32_t threads, bool profile, Session** session,
                      Fault& fault) {
@@ -311,4 +311,4 @@ void Session::profile(uint32_t index, bireme_profile_entry& entry) const {
   entry.nanoseconds = times_[index].nanoseconds;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

@@ -9,7 +9,7 @@
 #include "model.h"
 #include "status.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 class Session {
  public:
@@ -112,6 +112,6 @@ class Session {
   uint64_t peak_bytes_ = 0;
 };
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_SESSION_H_

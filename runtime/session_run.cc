@@ -7,7 +7,7 @@
 #include "plan.h"
 #include "session.h"
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 uint64_t now() {
@@ -170,4 +170,4 @@ Code Session::launch(const Step& step, uint32_t index, Fault& fault) {
   return code;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

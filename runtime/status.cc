@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 struct Entry {
@@ -63,4 +63,4 @@ void locate(Fault& fault, const char* op, const char* node) {
   copy_text(fault.node, sizeof fault.node, node);
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

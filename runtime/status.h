@@ -7,7 +7,7 @@
 
 #include "bireme/bireme.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 enum class [[nodiscard]] Code : int32_t {
   ok = 0,
@@ -25,12 +25,12 @@ Code fail_list(Fault& fault, Code code, const char* format, va_list arguments);
 // Adds where in the model the fault lies. Null is the same as "".
 void locate(Fault& fault, const char* op, const char* node);
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 // Returns from the calling function if `expression` is a Code other than ok.
 #define BIREME_TRY(expression)                                                          \
   do {                                                                                  \
-    if (const ::bireme::Code try_code_ = (expression); try_code_ != ::bireme::Code::ok) \
+    if (const ::bireme::internal::Code try_code_ = (expression); try_code_ != ::bireme::internal::Code::ok) \
       return try_code_;                                                                 \
   } while (false)
 

@@ -4,7 +4,7 @@
 #include "memory.h"
 #include "plan.h"
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 constexpr uint32_t kMaxRank = 64;
@@ -382,4 +382,4 @@ Code verify_plan(const uint8_t* data, size_t bytes, uint64_t code_bytes, uint64_
   return Verifier(**plan, code_bytes, weight_bytes, *hints, fault).run();
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

@@ -12,9 +12,10 @@
 //  - code images, their entry points and import tables lie inside the code section and inside each
 //    other;
 //  - each loop counter belongs to one LoopBegin/LoopEnd pair, loops nest, a jump enters no loop,
-//    and a View that moves with a loop is used only inside it. It does not promise anything that
-//    depends on the sizes of inputs (the session checks that when it plans), nor that running the
-//    code terminates or does what the plan says.
+//    and a View that moves with a loop is used only inside it.
+//
+// It does not promise anything that depends on the sizes of inputs (the session checks that when it
+// plans), nor that running the code terminates or does what the plan says.
 #ifndef BIREME_RUNTIME_VERIFIER_H_
 #define BIREME_RUNTIME_VERIFIER_H_
 
@@ -25,13 +26,13 @@
 #include "scalars.h"
 #include "status.h"
 
-namespace bireme {
+namespace bireme::internal {
 
 // `data` is aligned to 8 bytes; `code_bytes` and `weight_bytes` are the sizes of those sections.
 // `hints` is filled for the scalars of the plan.
 Code verify_plan(const uint8_t* data, size_t bytes, uint64_t code_bytes, uint64_t weight_bytes,
                  const fb::Plan** plan, ScalarHints* hints, Fault& fault);
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_VERIFIER_H_

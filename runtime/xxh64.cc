@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-namespace bireme {
+namespace bireme::internal {
 namespace {
 
 constexpr uint64_t kPrime1 = 0x9E3779B185EBCA87u;
@@ -55,4 +55,4 @@ uint64_t xxh64(const void* data, size_t bytes) {
   return hash ^ hash >> 32;
 }
 
-}  // namespace bireme
+}  // namespace bireme::internal

@@ -6,11 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-namespace bireme {
+namespace bireme::internal {
 
 // Hash of `bytes` bytes at `data`, which needs no alignment, with seed 0.
 uint64_t xxh64(const void* data, size_t bytes);
 
-}  // namespace bireme
+}  // namespace bireme::internal
 
 #endif  // BIREME_RUNTIME_XXH64_H_

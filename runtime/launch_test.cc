@@ -1,0 +1,92 @@
+#include "launch.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <set>
+#include <vector>
+
+#include "pool.h"
+
+namespace bireme::internal {
+namespace {
+
+constexpr int64_t kLarge = 1'000'000'000;  // a cost that uses every thread
+
+// Counts how often each task runs; args[0] is the array of counters.
+int32_t count_tasks(void* const* args, const int64_t*, void*, int64_t begin, int64_t end) {
+  auto* counters = static_cast<std::atomic<int>*>(args[0]);
+  for (int64_t i = begin; i < end; ++i) counters[i].fetch_add(1, std::memory_order_relaxed);
+  return 0;
+}
+
+Launch make(Kernel kernel, void* const* args, int64_t tasks, int64_t cost, uint32_t threads) {
+  return {kernel, args, nullptr, tasks, cost, nullptr, 0, threads};
+}
+
+TEST(Launch, RunsEveryTaskOnce) {
+  for (int64_t tasks : {0, 1, 2, 3, 7, 64, 1000}) {
+    for (int64_t cost : {int64_t{-1}, int64_t{0}, int64_t{11'000}, kLarge}) {
+      for (uint32_t threads : {1u, 2u, 5u}) {
+        std::vector<std::atomic<int>> counters(static_cast<size_t>(tasks) + 1);
+        void* args[] = {counters.data()};
+        EXPECT_EQ(run_launch(make(count_tasks, args, tasks, cost, threads)), 0);
+        for (int64_t i = 0; i < tasks; ++i)
+          ASSERT_EQ(counters[static_cast<size_t>(i)].load(), 1) << i << " of " << tasks;
+        EXPECT_EQ(counters[static_cast<size_t>(tasks)].load(), 0);
+      }
+    }
+  }
+}
+
+int32_t count_calls(void* const* args, const int64_t*, void*, int64_t, int64_t) {
+  static_cast<std::atomic<int>*>(args[0])->fetch_add(1);
+  return 0;
+}
+
+TEST(Launch, SmallOnesStayWhole) {
+  std::atomic<int> calls{0};
+  void* args[] = {&calls};
+  EXPECT_EQ(run_launch(make(count_calls, args, 1000, 4'000, 8)), 0);
+  EXPECT_EQ(calls.load(), 1);
+  EXPECT_EQ(run_launch(make(count_calls, args, 1000, kLarge, 8)), 0);
+  EXPECT_GT(calls.load(), 8);
+}
+
+// Writes the address of its scratch memory for each task.
+int32_t note_workspace(void* const* args, const int64_t*, void* workspace, int64_t begin,
+                       int64_t end) {
+  for (int64_t i = begin; i < end; ++i) static_cast<void**>(args[0])[i] = workspace;
+  return 0;
+}
+
+TEST(Launch, GivesEachThreadItsWorkspace) {
+  alignas(64) static uint8_t memory[4 * 128];
+  std::vector<void*> seen(5000);
+  void* args[] = {seen.data()};
+  Launch launch = make(note_workspace, args, 5000, kLarge, 4);
+  launch.workspace = memory;
+  launch.workspace_stride = 128;
+  EXPECT_EQ(run_launch(launch), 0);
+  for (void* workspace : seen) {
+    const auto offset = static_cast<uint8_t*>(workspace) - memory;
+    EXPECT_TRUE(offset >= 0 && offset < 512 && offset % 128 == 0) << offset;
+  }
+}
+
+int32_t fail_at_500(void*const* args, const int64_t*, void*, int64_t begin, int64_t end) {
+  static_cast<std::atomic<int64_t>*>(args[0])->fetch_add(end - begin);
+  return begin <= 500 && 500 < end ? 7 : 0;
+}
+
+TEST(Launch, StopsAtAFault) {
+  for (uint32_t threads : {1u, 4u}) {
+    std::atomic<int64_t> done{0};
+    void* args[] = {&done};
+    EXPECT_EQ(run_launch(make(fail_at_500, args, 1'000'000, kLarge, threads)), 7);
+    EXPECT_LE(done.load(), 1'000'000);
+  }
+}
+
+}  // namespace
+}  // namespace bireme::internal

@@ -1,0 +1,417 @@
+#include "session.h"
+
+#include <gtest/gtest.h>
+#include <string.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "pool.h"
+#include "testing/plan_builder.h"
+
+namespace bireme::internal {
+namespace {
+
+using testing::PlanBuilder;
+using Shape = std::vector<int64_t>;
+
+// ---- Kernels -------------------------------------------------------------------------------------
+
+int32_t double_kernel(void* const* args, const int64_t*, void*, int64_t begin, int64_t end) {
+  const auto* x = static_cast<const float*>(args[0]);
+  auto* y = static_cast<float*>(args[1]);
+  for (int64_t i = begin; i < end; ++i) y[i] = 2 * x[i];
+  return 0;
+}
+
+// out[i] = in[i] + dims[0]
+int32_t add_dim_kernel(void* const* args, const int64_t* dims, void*, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i)
+    static_cast<float*>(args[1])[i] =
+        static_cast<const float*>(args[0])[i] + static_cast<float>(dims[0]);
+  return 0;
+}
+
+// condition = x[0] < limit[0], a bool
+int32_t less_kernel(void* const* args, const int64_t*, void*, int64_t, int64_t) {
+  *static_cast<bool*>(args[2]) =
+      *static_cast<const float*>(args[0]) < *static_cast<const float*>(args[1]);
+  return 0;
+}
+
+// Sums through 64 floats of scratch memory, to see that it is there.
+int32_t scratch_kernel(void* const* args, const int64_t*, void* workspace, int64_t, int64_t) {
+  auto* scratch = static_cast<float*>(workspace);
+  for (int i = 0; i < 64; ++i) scratch[i] = static_cast<float>(i);
+  float sum = 0;
+  for (int i = 0; i < 64; ++i) sum += scratch[i];
+  *static_cast<float*>(args[1]) =
+      reinterpret_cast<uintptr_t>(workspace) % 64 == 0 ? sum : -1.0f;
+  return 0;
+}
+
+int32_t fault_2_kernel(void* const*, const int64_t*, void*, int64_t, int64_t) { return 2; }
+int32_t fault_9_kernel(void* const*, const int64_t*, void*, int64_t, int64_t) { return 9; }
+
+std::atomic<int> waiting{0};
+std::atomic<bool> released{false};
+int32_t wait_kernel(void* const*, const int64_t*, void*, int64_t, int64_t) {
+  waiting.fetch_add(1);
+  while (!released.load()) std::this_thread::yield();
+  return 0;
+}
+
+// ---- Fixture -------------------------------------------------------------------------------------
+
+struct Outcome {
+  Code code;
+  std::vector<float> values;  // of output 0
+  Shape shape;
+};
+
+class Program {
+ public:
+  Program(const PlanBuilder& builder, std::vector<Kernel> kernels, uint32_t threads = 1,
+          bool profile = false)
+      : file_(builder.artefact()), kernels_(std::move(kernels)) {
+    kernels_.push_back(nullptr);  // so that data() is not null
+    LoadOptions options;
+    options.kernels = kernels_.data();
+    EXPECT_EQ(Model::load_memory(file_.data(), file_.size(), options, &model_, fault), Code::ok)
+        << fault.message;
+    code = Session::create(*model_, threads, profile, &session, fault);
+  }
+  ~Program() {
+    destroy_object(session);
+    model_->release();
+  }
+
+  Outcome run(const std::vector<float>& x, const Shape& shape) {
+    const std::vector<float> copy(x);
+    bireme_tensor input = {const_cast<float*>(copy.data()), copy.size() * 4, shape.data(),
+                           static_cast<uint32_t>(shape.size()), BIREME_F32};
+    bireme_tensor output = {};
+    Outcome result;
+    result.code = session->run(&input, 1, &output, 1, fault);
+    if (result.code != Code::ok) return result;
+    result.shape.assign(output.shape, output.shape + output.rank);
+    result.values.resize(output.bytes / 4);
+    if (output.bytes) memcpy(result.values.data(), output.data, output.bytes);
+    return result;
+  }
+
+  Code code;
+  Session* session = nullptr;
+  Fault fault = BIREME_STATUS_INIT;
+
+ private:
+  testing::Bytes file_;
+  std::vector<Kernel> kernels_;
+  Model* model_ = nullptr;
+};
+
+// ---- Tests ---------------------------------------------------------------------------------------
+
+TEST(Session, RunsAndReplansWhenShapesChange) {
+  Program program(testing::doubling(), {double_kernel});
+  for (int64_t n : {2, 50, 1, 100, 2}) {
+    std::vector<float> x(static_cast<size_t>(n) * 3);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i);
+    const Outcome run = program.run(x, {n, 3});
+    ASSERT_EQ(run.code, Code::ok) << program.fault.message;
+    EXPECT_EQ(run.shape, (Shape{n, 3}));
+    for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(run.values[i], 2 * x[i]);
+  }
+}
+
+TEST(Session, AnErrorLeavesItUsable) {
+  Program program(testing::doubling(), {double_kernel});
+  EXPECT_EQ(program.run({1, 2, 3}, {1, 3}).code, Code::ok);
+  EXPECT_EQ(program.run({1, 2, 3}, {101, 3}).code, Code::symbol_range);
+  const Outcome run = program.run({1, 2, 3}, {1, 3});
+  EXPECT_EQ(run.code, Code::ok);
+  EXPECT_EQ(run.values, (std::vector<float>{2, 4, 6}));
+}
+
+TEST(Session, AllocatesAtCreationWhereSizesAreFixed) {
+  bireme_memory_info info = BIREME_MEMORY_INFO_INIT;
+  Program fixed(testing::doubling(10), {double_kernel});
+  fixed.session->memory(info);
+  EXPECT_EQ(info.arena_bytes, 120u);
+  EXPECT_GE(info.peak_bytes, info.arena_bytes);
+  Program symbolic(testing::doubling(), {double_kernel});
+  symbolic.session->memory(info);
+  EXPECT_EQ(info.arena_bytes, 0u);
+}
+
+TEST(Session, PlanReportsOutputs) {
+  Program program(testing::doubling(), {double_kernel});
+  const int64_t shape[] = {5, 3};
+  const bireme_tensor input = {nullptr, 0, shape, 2, BIREME_F32};
+  bireme_tensor output = {};
+  ASSERT_EQ(program.session->plan(&input, 1, &output, 1, program.fault), Code::ok);
+  EXPECT_EQ(output.bytes, 60u);
+  EXPECT_EQ(output.rank, 2u);
+  EXPECT_EQ(output.shape[0], 5);
+  EXPECT_EQ(output.dtype, BIREME_F32);
+  EXPECT_EQ(program.session->plan(&input, 1, nullptr, 0, program.fault), Code::ok);
+  EXPECT_EQ(program.session->plan(&input, 1, &output, 2, program.fault), Code::bad_argument);
+}
+
+TEST(Session, UsesTheCallersMemory) {
+  Program program(testing::doubling(), {double_kernel});
+  const int64_t shape[] = {1, 3};
+  float x[] = {1, 2, 3}, y[4] = {0, 0, 0, 77};
+  bireme_tensor input = {x, sizeof x, shape, 2, BIREME_F32};
+  bireme_tensor output = {};
+  output.data = y;
+  output.bytes = sizeof y;
+  ASSERT_EQ(program.session->run(&input, 1, &output, 1, program.fault), Code::ok);
+  EXPECT_EQ(output.data, y);
+  EXPECT_EQ(output.bytes, 12u);
+  EXPECT_EQ(y[2], 6.0f);
+  EXPECT_EQ(y[3], 77.0f);
+
+  output.bytes = 11;
+  EXPECT_EQ(program.session->run(&input, 1, &output, 1, program.fault), Code::output_too_small);
+  EXPECT_STREQ(program.fault.message, "tensor y has memory of 11 bytes, it needs 12");
+  output.bytes = 12;
+  output.data = reinterpret_cast<uint8_t*>(y) + 1;
+  EXPECT_EQ(program.session->run(&input, 1, &output, 1, program.fault), Code::bad_address);
+  output.data = y;
+  input.data = nullptr;
+  EXPECT_EQ(program.session->run(&input, 1, &output, 1, program.fault), Code::bad_address);
+  input.data = x;
+  input.bytes = 8;
+  EXPECT_EQ(program.session->run(&input, 1, &output, 1, program.fault), Code::wrong_size);
+  EXPECT_EQ(program.session->run(&input, 1, &output, 0, program.fault), Code::bad_argument);
+}
+
+TEST(Session, EmptyTensorsNeedNoMemory) {
+  PlanBuilder b;
+  const std::vector<uint32_t> shape = {b.symbol("n")};
+  const uint32_t x = b.tensor("x", fb::Place::Input, shape);
+  b.launch(b.kernel("double"), {x, b.tensor("y", fb::Place::Output, shape)}, {shape[0]});
+  Program program(b, {double_kernel});
+  const Outcome run = program.run({}, {0});
+  EXPECT_EQ(run.code, Code::ok) << program.fault.message;
+  EXPECT_EQ(run.shape, Shape{0});
+}
+
+TEST(Session, PassesDimsAndWeights) {
+  PlanBuilder b;
+  const uint32_t n = b.symbol("n");
+  b.tensor("x", fb::Place::Input, {n});
+  const uint32_t w = b.weight("w", {10, 20, 30});
+  const uint32_t y = b.tensor("y", fb::Place::Output, {b.constant(3)});
+  PlanBuilder::LaunchOptions options;
+  options.tasks = b.constant(3);
+  options.dims = {n, 0};
+  b.launch(b.kernel("add_dim"), {w, y}, options);
+  Program program(b, {add_dim_kernel});
+  EXPECT_EQ(program.run({0, 0, 0, 0}, {4}).values, (std::vector<float>{14, 24, 34}));
+}
+
+TEST(Session, GivesAlignedScratchMemory) {
+  PlanBuilder b;
+  const std::vector<uint32_t> shape = {b.constant(1)};
+  const uint32_t x = b.tensor("x", fb::Place::Input, shape);
+  PlanBuilder::LaunchOptions options;
+  options.tasks = shape[0];
+  options.workspace = b.constant(256);
+  b.launch(b.kernel("scratch"), {x, b.tensor("y", fb::Place::Output, shape)}, options);
+  Program program(b, {scratch_kernel});
+  EXPECT_EQ(program.run({0}, {1}).values[0], 2016.0f);
+}
+
+// if x[0] < limit: y = x else y = limit
+TEST(Session, Branches) {
+  PlanBuilder b;
+  const std::vector<uint32_t> one = {b.constant(1)};
+  const uint32_t x = b.tensor("x", fb::Place::Input, one);
+  const uint32_t y = b.tensor("y", fb::Place::Output, one);
+  const uint32_t limit = b.weight("limit", {5});
+  const uint32_t condition = b.tensor("c", fb::Place::Arena, {}, fb::DType::Bool);
+  b.launch(b.kernel("less"), {x, limit, condition}, {one[0]});
+  b.jump_if_false(condition, 4);
+  b.copy(x, y);
+  b.jump(5);
+  b.copy(limit, y);
+  Program program(b, {less_kernel});
+  EXPECT_EQ(program.run({3}, {1}).values[0], 3.0f);
+  EXPECT_EQ(program.run({8}, {1}).values[0], 5.0f);
+}
+
+// while state < limit: state *= 2
+TEST(Session, LoopsByJumpingBack) {
+  PlanBuilder b;
+  const std::vector<uint32_t> one = {b.constant(1)};
+  const uint32_t x = b.tensor("x", fb::Place::Input, one);
+  const uint32_t y = b.tensor("y", fb::Place::Output, one);
+  const uint32_t limit = b.weight("limit", {100});
+  const uint32_t state = b.tensor("s", fb::Place::Arena, one);
+  const uint32_t condition = b.tensor("c", fb::Place::Arena, {}, fb::DType::Bool);
+  b.plan.tensors[condition]->after = {state};
+  b.copy(x, state);
+  b.launch(b.kernel("less"), {state, limit, condition}, {one[0]});
+  b.jump_if_false(condition, 5);
+  b.launch(b.kernel("double"), {state, state}, {one[0]});
+  b.jump(1);
+  b.copy(state, y);
+  Program program(b, {less_kernel, double_kernel});
+  EXPECT_EQ(program.run({3}, {1}).values[0], 192.0f);
+  EXPECT_EQ(program.run({100}, {1}).values[0], 100.0f);
+}
+
+// y[steps - 1 - i] = 2 * x[i], row by row: a moving input, a moving output, negative stride.
+PlanBuilder reversed_rows() {
+  PlanBuilder b;
+  const uint32_t steps = b.symbol("t");
+  const uint32_t two = b.constant(2), eight = b.constant(8), minus_eight = b.constant(-8);
+  const uint32_t x = b.tensor("x", fb::Place::Input, {steps, two});
+  const uint32_t y = b.tensor("y", fb::Place::Output, {steps, two});
+  const uint32_t last = b.scalar(fb::ScalarOp::Mul, b.scalar(fb::ScalarOp::Sub, steps, b.constant(1)),
+                                 eight);
+  const uint32_t kernel = b.kernel("double");
+  b.loop(steps, [&](uint32_t loop) {
+    const auto i = static_cast<int32_t>(loop);
+    b.launch(kernel, {b.view("xi", x, {two}, 0, i, eight), b.view("yi", y, {two}, last, i, minus_eight)},
+             {two});
+  });
+  return b;
+}
+
+TEST(Session, ViewsMoveWithLoops) {
+  Program program(reversed_rows(), {double_kernel});
+  EXPECT_EQ(program.run({1, 2, 3, 4, 5, 6}, {3, 2}).values,
+            (std::vector<float>{10, 12, 6, 8, 2, 4}));
+  EXPECT_EQ(program.run({1, 2}, {1, 2}).values, (std::vector<float>{2, 4}));
+  const Outcome empty = program.run({}, {0, 2});
+  EXPECT_EQ(empty.code, Code::ok) << program.fault.message;
+  EXPECT_EQ(empty.shape, (Shape{0, 2}));
+}
+
+// Two loops, one inside the other, each with its moving views: y[j] = x[j] three times over.
+TEST(Session, LoopsNest) {
+  PlanBuilder b;
+  const uint32_t rows = b.constant(3), columns = b.constant(4), one = b.constant(1);
+  const uint32_t x = b.tensor("x", fb::Place::Input, {rows, columns});
+  const uint32_t y = b.tensor("y", fb::Place::Output, {rows, columns});
+  const uint32_t row = b.tensor("row", fb::Place::Arena, {columns});
+  const uint32_t result = b.tensor("result", fb::Place::Arena, {columns});
+  b.plan.tensors[result]->after = {row};
+  const uint32_t kernel = b.kernel("double");
+  const uint32_t sixteen = b.constant(16), four = b.constant(4);
+  b.loop(rows, [&](uint32_t outer) {
+    const auto i = static_cast<int32_t>(outer);
+    b.copy(b.view("xi", x, {columns}, 0, i, sixteen), row);
+    b.loop(columns, [&](uint32_t inner) {
+      const auto j = static_cast<int32_t>(inner);
+      b.launch(kernel, {b.view("a", row, {one}, 0, j, four), b.view("b", result, {one}, 0, j, four)},
+               {one});
+    });
+    b.copy(result, b.view("yi", y, {columns}, 0, i, sixteen));
+  });
+  Program program(b, {double_kernel});
+  std::vector<float> x_values(12), expected(12);
+  for (size_t i = 0; i < 12; ++i) x_values[i] = static_cast<float>(i), expected[i] = 2.0f * i;
+  EXPECT_EQ(program.run(x_values, {3, 4}).values, expected);
+}
+
+TEST(Session, KernelFaultsNameTheOperation) {
+  const std::pair<Kernel, Code> cases[] = {{fault_2_kernel, Code::division_by_zero},
+                                           {fault_9_kernel, Code::kernel_fault}};
+  for (const auto& [kernel, code] : cases) {
+    Program program(testing::doubling(), {kernel});
+    EXPECT_EQ(program.run({1, 2, 3}, {1, 3}).code, code);
+    EXPECT_STREQ(program.fault.op, "add");
+    EXPECT_STREQ(program.fault.node, "Add_7");
+  }
+}
+
+TEST(Session, SizesOfInstructionsAreChecked) {
+  PlanBuilder b = testing::doubling(1);
+  b.plan.instructions[0]->tasks = b.constant(-1);
+  Program tasks(b, {double_kernel});
+  EXPECT_EQ(tasks.code, Code::size_overflow);
+  EXPECT_STREQ(tasks.fault.node, "Add_7");
+
+  b = testing::doubling(1);
+  b.plan.instructions[0]->workspace = b.constant(-1);
+  EXPECT_EQ(Program(b, {double_kernel}).code, Code::size_overflow);
+
+  b = testing::doubling(1);
+  b.plan.instructions[0]->workspace = b.constant(INT64_MAX);
+  EXPECT_EQ(Program(b, {double_kernel}, 2).code, Code::size_overflow);
+
+  b = testing::doubling(1);  // a copy to something smaller
+  const uint32_t small = b.tensor("small", fb::Place::Arena, {b.constant(1)});
+  b.copy(1, small);
+  EXPECT_EQ(Program(b, {double_kernel}).code, Code::size_overflow);
+
+  b = testing::doubling(1);
+  b.plan.tensors[1]->offset = uint64_t{1} << 50;
+  EXPECT_EQ(Program(b, {double_kernel}).code, Code::out_of_memory);
+}
+
+TEST(Session, SecondThreadIsToldThatItIsBusy) {
+  waiting = 0;
+  released = false;
+  Program program(testing::doubling(1), {wait_kernel});
+  std::thread other([&] { EXPECT_EQ(program.run({1, 2, 3}, {1, 3}).code, Code::ok); });
+  while (waiting.load() == 0) std::this_thread::yield();
+  Fault fault = BIREME_STATUS_INIT;
+  const int64_t shape[] = {1, 3};
+  const bireme_tensor input = {nullptr, 0, shape, 2, BIREME_F32};
+  bireme_tensor output = {};
+  EXPECT_EQ(program.session->plan(&input, 1, nullptr, 0, fault), Code::session_busy);
+  EXPECT_EQ(program.session->run(&input, 1, &output, 1, fault), Code::session_busy);
+  released = true;
+  other.join();
+}
+
+TEST(Session, ProfilesEveryInstruction) {
+  Program program(reversed_rows(), {double_kernel}, 1, true);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(program.run({1, 2, 3, 4, 5, 6}, {3, 2}).code, Code::ok);
+  ASSERT_EQ(program.session->profile_count(), 3u);
+  const uint64_t calls[] = {2, 6, 6};
+  const char* kinds[] = {"loop", "elementwise", "loop"};
+  for (uint32_t i = 0; i < 3; ++i) {
+    bireme_profile_entry entry = BIREME_PROFILE_ENTRY_INIT;
+    program.session->profile(i, entry);
+    EXPECT_EQ(entry.calls, calls[i]);
+    EXPECT_STREQ(entry.kind, kinds[i]);
+    EXPECT_STREQ(entry.node, "node");
+  }
+  Program quiet(reversed_rows(), {double_kernel});
+  EXPECT_EQ(quiet.session->profile_count(), 0u);
+}
+
+TEST(Session, ManySessionsShareThePool) {
+  Fault fault = BIREME_STATUS_INIT;
+  bireme_pool_options pool = BIREME_POOL_OPTIONS_INIT;
+  pool.threads = 3;
+  ASSERT_EQ(pool_set(pool, fault), Code::ok);
+  PlanBuilder b = testing::doubling();
+  b.plan.instructions[0]->cost = b.constant(1'000'000'000);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&b, t] {
+      Program program(b, {double_kernel}, 0);
+      for (int64_t round = 0; round < 300; ++round) {
+        const int64_t n = 1 + (round * 7 + t) % 100;
+        std::vector<float> x(static_cast<size_t>(n) * 3, static_cast<float>(round));
+        const Outcome run = program.run(x, {n, 3});
+        ASSERT_EQ(run.code, Code::ok);
+        for (float value : run.values) ASSERT_EQ(value, 2 * static_cast<float>(round));
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  pool.threads = 0;
+  ASSERT_EQ(pool_set(pool, fault), Code::ok);
+}
+
+}  // namespace
+}  // namespace bireme::internal
