@@ -5,6 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bireme.codegen.evaluate import Rule
-from bireme.codegen.rules import pointwise
+from bireme.codegen.rules import (
+    constant,
+    contraction,
+    indexing,
+    normalisation,
+    pointwise,
+    reduction,
+    shape,
+    window,
+)
 
-RULES: Mapping[str, Rule] = {**pointwise.RULES}
+RULES: Mapping[str, Rule] = {
+    **pointwise.RULES,
+    **constant.RULES,
+    **shape.RULES,
+    **indexing.RULES,
+    **reduction.RULES,
+    **normalisation.RULES,
+    **window.RULES,
+    **contraction.RULES,
+}

@@ -1,4 +1,4 @@
-"""Loops with accumulators at the place where a value is needed, and the arithmetic they fold with."""
+"""Loops with accumulators at the place where a value is needed."""
 
 from __future__ import annotations
 
@@ -8,26 +8,12 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 
 from bireme.codegen.evaluate import Index
-from bireme.codegen.tir import (
-    Emitter,
-    Expr,
-    cast,
-    compute,
-    const,
-    index,
-    lanes_of,
-    match,
-    scalar_type,
-    select,
-)
+from bireme.codegen.index import consecutive
+from bireme.codegen.rules import arithmetic as a
+from bireme.codegen.tir import Emitter, Expr, compute, const, lanes_of, match
 from bireme.ir import DType
 
 Combine = Callable[[Expr, Expr], Expr]
-
-
-def lanes_at(at: Sequence[Expr]) -> int:
-    """Lanes of an index: those of its widest component."""
-    return max((lanes_of(i) for i in at), default=1)
 
 
 def fold(
@@ -43,7 +29,7 @@ def fold(
     indices and the accumulators' values to their next values; the last loop is the innermost.
     """
     registers = [emit.registers("fold", dtype, lanes) for dtype, _ in accumulators]
-    place = tirx.Ramp(index(0), index(1), lanes) if lanes > 1 else index(0)
+    place = consecutive(0, lanes)
     for register, (_, first) in zip(registers, accumulators, strict=True):
         emit.store(register, place, first)
 
@@ -81,56 +67,53 @@ def fold_one(
     return result
 
 
-def wrapping(function: Combine) -> Combine:
-    """Arithmetic on signed integers that wraps around: TVM marks signed overflow as impossible."""
-
-    def wrapped(x: Expr, y: Expr) -> Expr:
-        dtype = scalar_type(x)
-        if not dtype.startswith("int"):
-            return function(x, y)
-        return cast(function(cast(x, f"u{dtype}"), cast(y, f"u{dtype}")), dtype)
-
-    return wrapped
+def scalar_bind(emit: Emitter, value: Expr) -> Expr:
+    """Names a scalar; a vector stays as it is, since a named ramp is no longer seen to be one."""
+    return emit.bind(value) if lanes_of(value) == 1 else value
 
 
-def _extreme(better: Combine, logical: Combine) -> Combine:
-    def extreme(x: Expr, y: Expr) -> Expr:
-        dtype = scalar_type(x)
-        if dtype == "bool":
-            return logical(x, y)
-        if not dtype.startswith("float"):
-            return select(better(x, y), x, y)
-        # A comparison with NaN is false, so that y is taken when it is NaN; x must be asked for.
-        return select(tirx.any(better(x, y), tirx.isnan(x)), x, y)
-
-    return extreme
+def number(value: float, dtype: DType) -> Expr:
+    """A constant in the compute type."""
+    return const(value, compute(dtype))
 
 
-add = wrapping(lambda x, y: x + y)
-multiply = wrapping(lambda x, y: x * y)
-maximum = _extreme(lambda x, y: x > y, tirx.any)
-minimum = _extreme(lambda x, y: x < y, tirx.all)
+def combination(of: Combine) -> Combine:
+    """A combination of elements that may differ in lanes."""
+    return lambda x, y: of(*match(x, y))
+
+
+add = combination(a.add)
+subtract = combination(a.subtract)
+multiply = combination(a.multiply)
+equal = combination(a.equal)
+either = combination(tirx.Or)
+both = combination(tirx.And)
+
+
+def maximum(x: Expr, y: Expr) -> Expr:
+    """The greater, NaN if either is; of booleans, whether either holds."""
+    x, y = match(x, y)
+    return a.maximum(x, y) if x.ty.dtype.type_code != _BOOL else tirx.Or(x, y)
+
+
+def minimum(x: Expr, y: Expr) -> Expr:
+    """The less, NaN if either is; of booleans, whether both hold."""
+    x, y = match(x, y)
+    return a.minimum(x, y) if x.ty.dtype.type_code != _BOOL else tirx.And(x, y)
+
+
+_BOOL = const(True, "bool").ty.dtype.type_code
 
 
 def lowest(dtype: DType) -> Expr:
     """Least value of a type: minus infinity for floats."""
     if dtype.is_float:
-        return const(-math.inf, compute(dtype))
+        return number(-math.inf, dtype)
     return const(False, "bool") if dtype is DType.BOOL else tirx.min_value(dtype.label)
 
 
 def highest(dtype: DType) -> Expr:
     """Greatest value of a type: infinity for floats."""
     if dtype.is_float:
-        return const(math.inf, compute(dtype))
+        return number(math.inf, dtype)
     return const(True, "bool") if dtype is DType.BOOL else tirx.max_value(dtype.label)
-
-
-def divide(x: Expr, y: Expr) -> Expr:
-    """`x / y`; integers round toward zero and give 0 for a divisor of 0."""
-    x, y = match(x, y)
-    dtype = scalar_type(x)
-    if dtype.startswith("float"):
-        return x / y
-    zero, one = match(const(0, dtype), const(1, dtype), x)[:2]
-    return select(y == zero, zero, tirx.truncdiv(x, select(y == zero, one, y)))

@@ -5,8 +5,11 @@ from __future__ import annotations
 from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Index, Rule
-from bireme.codegen.rules.folding import add, fold_one, lanes_at, multiply
+from bireme.codegen.index import clamp, lanes_in, minus, plus
+from bireme.codegen.rules.folding import add, fold_one, multiply, number, subtract
 from bireme.codegen.rules.statistics import NORMALISATIONS
+from bireme.codegen.rules.transcendental import power
+from bireme.codegen.rules.window import within
 from bireme.codegen.tir import Expr, compute, const, index, match, select
 from bireme.ir import Dim, Op, product
 
@@ -47,7 +50,7 @@ def scaled(evaluator: Evaluator, op: Op, at: Index, normal: Expr) -> Expr:
     per_channel = op.name in ("instance_norm", "group_norm")
     for parameter, combine in zip(op.operands[1:], (multiply, add), strict=False):
         own = [at[1]] if per_channel else at
-        normal = combine(*match(normal, evaluator.broadcast_at(parameter, own)))
+        normal = combine(normal, evaluator.broadcast_at(parameter, own))
     return normal
 
 
@@ -61,16 +64,16 @@ def _normalise(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
         total = fold_one(
             emit,
             statistic.dtype,
-            lanes_at(at),
+            lanes_in(at),
             statistic.first,
             [emit.dim(d) for d in sizes],
             lambda inner, s=statistic: s.element(  # type: ignore[misc]
-                evaluator.at(x, row_index(evaluator, op, at, inner)), found
+                emit, evaluator.at(x, row_index(evaluator, op, at, inner)), found
             ),
             statistic.combine,
         )
-        found.append(emit.bind(statistic.finish(total, count)))
-    return scaled(evaluator, op, at, normalisation.result(evaluator.at(x, at), found))
+        found.append(emit.bind(statistic.finish(emit, total, count)))
+    return scaled(evaluator, op, at, normalisation.result(emit, evaluator.at(x, at), found))
 
 
 def _batch_norm(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
@@ -80,8 +83,7 @@ def _batch_norm(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     epsilon = const(op.attrs["epsilon"], compute(op.operands[0].type.dtype))
     variance, epsilon = match(variance, epsilon)
     factor = evaluator.emit.bind(scale / tirx.sqrt(variance + epsilon))
-    x, factor, bias, mean = match(x, factor, bias, mean)
-    return (x - mean) * factor + bias
+    return add(multiply(subtract(x, mean), factor), bias)
 
 
 def _lrn(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
@@ -91,20 +93,18 @@ def _lrn(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     before = (attrs["size"] - 1) // 2
 
     def square(tap: Index) -> Expr:
-        channel, last, zero = match(at[1] + tap[0] - index(before), channels - index(1), index(0))
-        inside = tirx.all(channel >= zero, channel <= last)
-        clamped = emit.bind(tirx.max(tirx.min(channel, last), zero))
-        value = evaluator.at(x, [at[0], clamped, *at[2:]])
-        return select(inside, value * value, const(0, dtype))
+        channel = minus(plus(at[1], tap[0]), before)
+        value = evaluator.at(x, [at[0], clamp(channel, channels), *at[2:]])
+        return select(within(channel, channels), value * value, number(0, x.type.dtype))
 
     total = fold_one(
-        emit, x.type.dtype, lanes_at(at), const(0, dtype), [index(attrs["size"])], square, add
+        emit, x.type.dtype, lanes_in(at), number(0, x.type.dtype), [index(attrs["size"])], square, add
     )
     factor, bias, beta, total, own = match(
         const(attrs["alpha"] / attrs["size"], dtype), const(attrs["bias"], dtype),
         const(attrs["beta"], dtype), total, evaluator.at(x, at),
     )
-    return own / tirx.pow(bias + factor * total, beta)
+    return own / power(emit, bias + factor * total, beta)
 
 
 RULES: dict[str, Rule] = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Index, Rule
-from bireme.codegen.rules.folding import Combine, add, fold, fold_one, lanes_at
+from bireme.codegen.index import lanes_in
+from bireme.codegen.rules.folding import Combine, add, both, either, equal, fold, fold_one, number
 from bireme.codegen.rules.statistics import REDUCTIONS, statistics
-from bireme.codegen.tir import Expr, cast, compute, const, index, match, select
+from bireme.codegen.tir import Expr, cast, index, match, select
 from bireme.ir import DType, Op, product
 
 
@@ -35,13 +36,15 @@ def _reduce(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     total = fold_one(
         emit,
         statistic.dtype,
-        lanes_at(at),
+        lanes_in(at),
         statistic.first,
         [emit.dim(d) for d in sizes],
-        lambda folded: statistic.element(evaluator.at(x, operand_index(op, at, folded)), []),
+        lambda folded: statistic.element(
+            emit, evaluator.at(x, operand_index(op, at, folded)), []
+        ),
         statistic.combine,
     )
-    return statistic.finish(total, emit.dim(product(sizes)))
+    return statistic.finish(emit, total, emit.dim(product(sizes)))
 
 
 def better(largest: bool, dtype: DType) -> Combine:
@@ -53,7 +56,7 @@ def better(largest: bool, dtype: DType) -> Combine:
         if not dtype.is_float:
             return found
         more, less = (x, y) if largest else (y, x)
-        return tirx.any(found, tirx.all(tirx.isnan(more), tirx.Not(tirx.isnan(less))))
+        return tirx.Or(found, tirx.And(tirx.isnan(more), tirx.Not(tirx.isnan(less))))
 
     return before
 
@@ -66,11 +69,11 @@ def arg_better(op: Op) -> Combine:
         x, y = match(x, y)
         if last:
             found = x >= y if largest else x <= y
-            return tirx.any(found, tirx.isnan(x)) if dtype.is_float else found
+            return tirx.Or(found, tirx.isnan(x)) if dtype.is_float else found
         found = x > y if largest else x < y
         if not dtype.is_float:
             return found
-        return tirx.any(found, tirx.all(tirx.isnan(x), tirx.Not(tirx.isnan(y))))
+        return tirx.Or(found, tirx.And(tirx.isnan(x), tirx.Not(tirx.isnan(y))))
 
     return displaces
 
@@ -79,18 +82,17 @@ def _arg(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     (x,) = op.operands
     (axis,) = reduced_axes(op)
     displaces = arg_better(op)
-    lanes = lanes_at(at)
+    lanes = lanes_in(at)
 
     def step(folded: Index, values: list[Expr]) -> list[Expr]:
         best, where = values
         k = folded[0]
         element, best = match(evaluator.at(x, operand_index(op, at, folded)), best)
         # At a first index of 0 nothing has been seen yet.
-        better = tirx.any(*match(displaces(element, best), k == index(0)))
-        return [select(better, element, best), select(better, k, where)]
+        found = either(displaces(element, best), equal(k, index(0)))
+        return [select(found, element, best), select(found, k, where)]
 
-    first = const(0, compute(x.type.dtype))
-    accumulators = [(x.type.dtype, first), (DType.I64, index(0))]
+    accumulators = [(x.type.dtype, number(0, x.type.dtype)), (DType.I64, index(0))]
     extent = evaluator.emit.dim(x.type.shape[axis])
     return fold(evaluator.emit, lanes, accumulators, [extent], step)[1]
 
@@ -115,13 +117,13 @@ def _cumsum(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
 
     def element(folded: Index) -> Expr:
         value = evaluator.at(x, replaced(at, axis, folded[0]))
-        return select(counted(folded[0]), value, const(0, compute(x.type.dtype)))
+        return select(counted(folded[0]), value, number(0, x.type.dtype))
 
     return fold_one(
         evaluator.emit,
         x.type.dtype,
-        lanes_at(at),
-        const(0, compute(x.type.dtype)),
+        lanes_in(at),
+        number(0, x.type.dtype),
         [evaluator.emit.dim(x.type.shape[axis])],
         element,
         add,
@@ -135,24 +137,23 @@ def _topk(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     axis = op.attrs["axis"] % x.type.rank
     extent = emit.dim(x.type.shape[axis])
     before = better(op.attrs["largest"], x.type.dtype)
-    lanes = lanes_at(at)
+    lanes = lanes_in(at)
 
     def rank(k: Expr, own: Expr) -> Expr:
         def ahead(folded: Index) -> Expr:
             other = evaluator.at(x, replaced(at, axis, folded[0]))
             strictly, not_worse = before(other, own), tirx.Not(before(own, other))
-            wins = tirx.any(*match(strictly, tirx.all(*match(not_worse, folded[0] < k))))
+            wins = either(strictly, both(not_worse, folded[0] < k))
             return cast(wins, "int64")
 
         return fold_one(emit, DType.I64, lanes, index(0), [extent], ahead, add)
 
     def step(folded: Index, values: list[Expr]) -> list[Expr]:
         own = evaluator.at(x, replaced(at, axis, folded[0]))
-        ranked, wanted = match(rank(folded[0], own), at[axis])
-        chosen = ranked == wanted
+        chosen = equal(rank(folded[0], own), at[axis])
         return [select(chosen, own, values[0]), select(chosen, folded[0], values[1])]
 
-    accumulators = [(x.type.dtype, const(0, compute(x.type.dtype))), (DType.I64, index(0))]
+    accumulators = [(x.type.dtype, number(0, x.type.dtype)), (DType.I64, index(0))]
     return fold(emit, lanes, accumulators, [extent], step)[result]
 
 

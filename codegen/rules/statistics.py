@@ -12,17 +12,23 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from bireme.codegen.rules.folding import Combine, add, divide, highest, lowest, maximum, minimum, multiply
-from bireme.codegen.tir import Expr, cast, compute, const, match, scalar_type
+from bireme.codegen.rules import arithmetic as a
+from bireme.codegen.rules.folding import (
+    Combine,
+    add,
+    highest,
+    lowest,
+    maximum,
+    minimum,
+    multiply,
+    number,
+    subtract,
+)
+from bireme.codegen.rules.transcendental import FUNCTIONS
+from bireme.codegen.tir import Emitter, Expr, cast, compute, match
 from bireme.ir import DType, Op
 
-
-def _itself(x: Expr, earlier: Sequence[Expr]) -> Expr:
-    return x
-
-
-def _total(total: Expr, count: Expr) -> Expr:
-    return total
+Found = Sequence[Expr]
 
 
 @dataclass(frozen=True)
@@ -35,94 +41,66 @@ class Statistic:
     dtype: DType
     first: Expr
     combine: Combine
-    element: Callable[[Expr, Sequence[Expr]], Expr] = _itself
-    finish: Callable[[Expr, Expr], Expr] = _total
-
-
-def _number(value: int, dtype: DType) -> Expr:
-    return const(value, compute(dtype))
+    element: Callable[[Emitter, Expr, Found], Expr] = lambda emit, x, earlier: x
+    finish: Callable[[Emitter, Expr, Expr], Expr] = lambda emit, total, count: total
 
 
 def _sum(dtype: DType) -> Statistic:
-    return Statistic(dtype, _number(0, dtype), add)
+    return Statistic(dtype, number(0, dtype), add)
+
+
+def _quotient(emit: Emitter, total: Expr, count: Expr, dtype: DType) -> Expr:
+    total, count = match(total, cast(count, compute(dtype)))
+    return total / count if dtype.is_float else a.integer_divide(emit, total, count)
 
 
 def _mean(dtype: DType) -> Statistic:
     # Integers are summed in 64 bits: their mean never wraps.
     wide = dtype if dtype.is_float else DType.I64 if dtype.is_signed else DType.U64
-    kind = compute(wide)
-
-    def finish(total: Expr, count: Expr) -> Expr:
-        return cast(divide(*match(total, cast(count, kind))), compute(dtype))
-
-    return Statistic(wide, _number(0, wide), add, lambda x, _: cast(x, kind), finish)
+    return Statistic(
+        wide,
+        number(0, wide),
+        add,
+        lambda emit, x, earlier: cast(x, compute(wide)),
+        lambda emit, total, count: cast(_quotient(emit, total, count, wide), compute(dtype)),
+    )
 
 
 REDUCTIONS: dict[str, Callable[[DType], Statistic]] = {
     "reduce_sum": _sum,
     "reduce_mean": _mean,
-    "reduce_prod": lambda dtype: Statistic(dtype, _number(1, dtype), multiply),
+    "reduce_prod": lambda dtype: Statistic(dtype, number(1, dtype), multiply),
     "reduce_max": lambda dtype: Statistic(dtype, lowest(dtype), maximum),
     "reduce_min": lambda dtype: Statistic(dtype, highest(dtype), minimum),
 }
 
 
-def _less(x: Expr, y: Expr) -> Expr:
-    x, y = match(x, y)
-    return x - y
+def _power(emit: Emitter, x: Expr, found: Found) -> Expr:
+    return FUNCTIONS["exp"](emit, subtract(x, found[0]))
 
 
 def _softmax(op: Op) -> list[Statistic]:
     dtype = op.operands[0].type.dtype
     return [
         REDUCTIONS["reduce_max"](dtype),
-        Statistic(dtype, _number(0, dtype), add, lambda x, earlier: tirx.exp(_less(x, earlier[0]))),
+        Statistic(dtype, number(0, dtype), add, _power),
     ]
 
 
-def _square(x: Expr) -> Expr:
-    return x * x
-
-
-def _deviation(op: Op, element: Callable[[Expr, Sequence[Expr]], Expr]) -> Statistic:
+def _scale(op: Op, element: Callable[[Emitter, Expr, Found], Expr]) -> Statistic:
     """`1 / sqrt(mean of elements + epsilon)`."""
     dtype = op.operands[0].type.dtype
 
-    def finish(total: Expr, count: Expr) -> Expr:
-        kind = compute(dtype)
-        square, epsilon, one = match(
-            divide(*match(total, cast(count, kind))), const(op.attrs["epsilon"], kind),
-            const(1, kind),
-        )
-        return one / tirx.sqrt(square + epsilon)
+    def finish(emit: Emitter, total: Expr, count: Expr) -> Expr:
+        square = _quotient(emit, total, count, dtype)
+        return a.like(1, square) / tirx.sqrt(square + a.like(op.attrs["epsilon"], square))
 
-    return Statistic(dtype, _number(0, dtype), add, element, finish)
+    return Statistic(dtype, number(0, dtype), add, element, finish)
 
 
-def _normal(op: Op) -> list[Statistic]:
-    mean = _mean(op.operands[0].type.dtype)
-    return [mean, _deviation(op, lambda x, earlier: _square(_less(x, earlier[0])))]
-
-
-def _root_mean_square(op: Op) -> list[Statistic]:
-    return [_deviation(op, lambda x, _: _square(x))]
-
-
-def _softmax_result(x: Expr, found: Sequence[Expr]) -> Expr:
-    power, total = match(tirx.exp(_less(x, found[0])), found[1])
-    return power / total
-
-
-def _log_softmax_result(x: Expr, found: Sequence[Expr]) -> Expr:
-    return _less(_less(x, found[0]), tirx.log(found[1]))
-
-
-def _normal_result(x: Expr, found: Sequence[Expr]) -> Expr:
-    return multiply(*match(_less(x, found[0]), found[1]))
-
-
-def _root_mean_square_result(x: Expr, found: Sequence[Expr]) -> Expr:
-    return multiply(*match(x, found[0]))
+def _squared_distance(emit: Emitter, x: Expr, found: Found) -> Expr:
+    distance = emit.bind(subtract(x, found[0]))
+    return distance * distance
 
 
 @dataclass(frozen=True)
@@ -130,16 +108,42 @@ class Normalisation:
     """An op whose result at an element is a function of that element and of statistics of its row."""
 
     statistics: Callable[[Op], list[Statistic]]
-    result: Callable[[Expr, Sequence[Expr]], Expr]
+    result: Callable[[Emitter, Expr, Found], Expr]
+    # The result from what the last statistic folded for the element, where that is cheaper.
+    from_folded: Callable[[Expr, Found], Expr] | None = None
+
+
+_SOFTMAX = Normalisation(
+    _softmax,
+    lambda emit, x, found: _divided(_power(emit, x, found), found),
+    lambda power, found: _divided(power, found),
+)
+_LOG_SOFTMAX = Normalisation(
+    _softmax,
+    lambda emit, x, found: subtract(subtract(x, found[0]), FUNCTIONS["log"](emit, found[1])),
+)
+_CENTRED = Normalisation(
+    lambda op: [_mean(op.operands[0].type.dtype), _scale(op, _squared_distance)],
+    lambda emit, x, found: multiply(subtract(x, found[0]), found[1]),
+)
+_ROOT_MEAN_SQUARE = Normalisation(
+    lambda op: [_scale(op, lambda emit, x, found: x * x)],
+    lambda emit, x, found: multiply(x, found[0]),
+)
+
+
+def _divided(power: Expr, found: Found) -> Expr:
+    power, total = match(power, found[1])
+    return power / total
 
 
 NORMALISATIONS: dict[str, Normalisation] = {
-    "softmax": Normalisation(_softmax, _softmax_result),
-    "log_softmax": Normalisation(_softmax, _log_softmax_result),
-    "layer_norm": Normalisation(_normal, _normal_result),
-    "rms_norm": Normalisation(_root_mean_square, _root_mean_square_result),
-    "instance_norm": Normalisation(_normal, _normal_result),
-    "group_norm": Normalisation(_normal, _normal_result),
+    "softmax": _SOFTMAX,
+    "log_softmax": _LOG_SOFTMAX,
+    "layer_norm": _CENTRED,
+    "rms_norm": _ROOT_MEAN_SQUARE,
+    "instance_norm": _CENTRED,
+    "group_norm": _CENTRED,
 }
 
 
