@@ -11,11 +11,12 @@ from bireme.passes.dce import Dce
 from bireme.passes.fold_batch_norm import FoldBatchNorm
 from bireme.passes.fold_constants import FoldConstants
 from bireme.passes.fuse import Fuse
+from bireme.passes.layout import Layout
 from bireme.passes.manager import Dump, Pass, PassRecord, run_passes
 from bireme.targets.description import Description
 
 PASSES: dict[str, type[Pass]] = {
-    each.name: each for each in (Cse, Dce, FoldBatchNorm, FoldConstants, Fuse)
+    each.name: each for each in (Cse, Dce, FoldBatchNorm, FoldConstants, Fuse, Layout)
 }
 
 DEFAULT: tuple[Pass, ...] = (
@@ -23,6 +24,8 @@ DEFAULT: tuple[Pass, ...] = (
     FoldConstants(),
     FoldBatchNorm(),
     FoldConstants(),
+    Cse(),
+    Layout(),
     Cse(),
     Dce(),
     Fuse(),

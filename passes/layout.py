@@ -1,0 +1,325 @@
+"""Channel-blocked layout for convolutional networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from bireme.ir import Block, Builder, DType, Graph, Op, TensorType, Value, evaluate, product
+from bireme.ir.opdef import Array
+from bireme.passes.assignment import Choice, Flow, Form, assign
+from bireme.passes.layout_rules import (
+    ZERO,
+    Lanes,
+    channels,
+    constant_lanes,
+    pack_constant,
+    rule_for,
+    spare_lanes,
+)
+from bireme.passes.manager import Outcome, Pass, count
+from bireme.passes.rewrite import remove_unused
+from bireme.targets.description import Description
+
+
+@dataclass(frozen=True)
+class Layout(Pass):
+    """Gives 2-D float32 convolutions, and what stands between them, a channel-blocked layout.
+
+    Before::
+
+        %0 = conv(%x, %w) {pads = [1, 1, 1, 1]}     // %x [n, 64, h, w], %w [64, 64, 3, 3]
+        %1 = relu(%0)
+
+    After, with blocks of 16 channels::
+
+        %0 = pack_channels(%x) {block = 16}         // [n, 4, h, w, 16]
+        %1 = pad(%0) {before = [0, 0, 1, 1, 0], after = [0, 0, 1, 1, 0]}
+        %2 = conv(%1, %w) {in_block = 16, out_block = 16}     // %w [4, 4, 3, 3, 16, 16]
+        %3 = relu(%2)
+        %4 = unpack_channels(%3) {channels = 64}
+
+    Weights are packed when the model is compiled, with zeros up to whole blocks. Padding becomes an op
+    before the convolution, so that what makes its operand can store into a padded buffer. Ops between
+    convolutions work on blocks where `layout_rules` allows it. Which do is the choice for which
+    conversions and padding cost the fewest bytes, at the typical sizes of symbols (`assignment`).
+    Convolutions of few input channels read plain tensors (`in_block` 1), depthwise ones have a filter
+    for each lane; other groups, and fewer than half a block of filters, stay plain.
+    """
+
+    name: ClassVar[str] = "layout"
+
+    def run(self, graph: Graph, description: Description) -> Outcome:
+        hints = {name: sizes.hint for name, sizes in graph.symbols.items()}
+        tally = _Tally()
+        _layout_block(graph.body, description.channel_block, hints, tally)
+        remove_unused(graph.body)
+        if not tally.blocked:
+            return Outcome(False)
+        moves = [op for op in graph.walk() if op.name in ("pack_channels", "unpack_channels")]
+        moved = sum(_bytes(op.result.type, hints) for op in moves)
+        return Outcome(
+            True,
+            f"blocked {tally.blocked} of {count(tally.convolutions, 'convolution')}"
+            f" with {count(len(moves), 'conversion')} ({moved / 1e6:.2f} MB)",
+        )
+
+
+@dataclass
+class _Tally:
+    convolutions: int = 0
+    blocked: int = 0
+
+
+# --- convolutions ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Conv:
+    """How a convolution is blocked: `takes` None means that its operand may have either form."""
+
+    depthwise: bool
+    takes: Form | None
+
+
+def _blocked_conv(op: Op, block: int) -> _Conv | None:
+    """How to block a convolution; None when it stays plain."""
+    if op.name != "conv" or op.attrs["out_block"] > 1:
+        return None
+    x, w = op.operands
+    count, filters = channels(x.type) or x.type.shape[1], w.type.shape[0]
+    if len(op.attrs["strides"]) != 2 or x.type.dtype is not DType.F32 or w.constant is None:
+        return None
+    if not isinstance(count, int) or not isinstance(filters, int) or 2 * filters < block:
+        return None
+    groups = op.attrs["groups"]
+    if groups == 1:
+        return _Conv(depthwise=False, takes=None if count < block else Form.BLOCKED)
+    if groups == count == filters:
+        return _Conv(depthwise=True, takes=Form.BLOCKED)
+    return None
+
+
+def _explicit_padding(op: Op) -> Op:
+    """Moves a convolution's padding into a `pad` of its operand."""
+    pads = op.attrs["pads"]
+    if not any(pads):
+        return op
+    b = Builder(op.graph, before=op)
+    half = len(pads) // 2
+    padded = b.pad(op.operands[0], before=(0, 0, *pads[:half]), after=(0, 0, *pads[half:]))
+    attrs = {**op.attrs, "pads": (0,) * len(pads)}
+    conv = b.op("conv", [padded, op.operands[1]], **attrs)
+    op.replace_with(conv.results)
+    return conv
+
+
+def pack_filters(weights: Array, in_block: int, out_block: int) -> Array:
+    """`[O, C, *K]` as `[O/ob, C/ib, *K, ib, ob]`, with zeros up to whole blocks."""
+    filters, count, *kernel = weights.shape
+    spare = [(0, -filters % out_block), (0, -count % in_block), *[(0, 0)] * len(kernel)]
+    padded = np.pad(weights, spare)
+    blocked = padded.reshape(-1, out_block, padded.shape[1] // in_block, in_block, *kernel)
+    return np.ascontiguousarray(np.moveaxis(blocked, (3, 1), (-2, -1)))
+
+
+def pack_depthwise(weights: Array, block: int) -> Array:
+    """`[C, 1, *K]` as `[C/b, *K, b]`, with zeros up to whole blocks."""
+    count, _, *kernel = weights.shape
+    padded = np.pad(weights[:, 0], [(0, -count % block), *[(0, 0)] * len(kernel)])
+    return np.ascontiguousarray(np.moveaxis(padded.reshape(-1, block, *kernel), 1, -1))
+
+
+# --- one block ------------------------------------------------------------------------------------
+
+
+def _layout_block(block: Block, size: int, hints: Mapping[str, int], tally: _Tally) -> None:
+    for op in block.ops:
+        for inner in op.blocks:
+            _layout_block(inner, size, hints, tally)
+        tally.convolutions += op.name == "conv"
+        if _blocked_conv(op, size):
+            _explicit_padding(op)
+    plan = _Plan(block, size, hints)
+    if plan.convs:
+        tally.blocked += len(plan.convs)
+        _Rewriter(size, plan).rewrite(block)
+
+
+# A view moves nothing, but nothing fuses across it.
+_VIEW_COST = 1
+
+
+class _Plan:
+    """The form of every op of a block."""
+
+    def __init__(self, block: Block, size: int, hints: Mapping[str, int]) -> None:
+        self._size = size
+        self._hints = hints
+        self._lanes: dict[Value, Lanes] = {}
+        ops = block.ops
+        self.convs: dict[Op, _Conv] = {}
+        for op in ops:
+            conv = _blocked_conv(op, size)
+            if conv is not None:
+                self.convs[op] = conv
+        self._number = {op: i for i, op in enumerate(ops)}
+        self._outside = len(ops)
+        choices = [self._choice(op) for op in ops]
+        choices.append(Choice(Form.PLAIN))
+        produced = [v for op in ops for v in op.results if op.name != "constant"]
+        foreign = dict.fromkeys(
+            v for op in ops for v in op.operands
+            if v.owner not in self._number and v.constant is None
+        )
+        flows = [self._flow(v) for v in (*foreign, *produced) if channels(v.type)]
+        forms = assign(choices, flows)
+        self.form = {op: forms[i] for op, i in self._number.items()}
+
+    def _choice(self, op: Op) -> Choice:
+        if op in self.convs:
+            self._lanes[op.result] = ZERO
+            return Choice(Form.BLOCKED)
+        rule = rule_for(op)
+        if rule is None or not rule.fits(op, self._size) or not self._is_safe(op):
+            return Choice(Form.PLAIN)
+        extra = [
+            _blocked_bytes(v.type, self._size, self._hints) - _bytes(v.type, self._hints)
+            for v in op.results
+            if channels(v.type)
+        ]
+        return Choice(blocked_cost=2 * sum(extra))
+
+    def _is_safe(self, op: Op) -> bool:
+        """Whether the spare lanes of the result, if there are any, hold finite numbers."""
+        count = channels(op.result.type) or channels(op.operands[0].type)
+        assert count is not None
+        if count % self._size == 0:
+            return True
+        lanes = spare_lanes(op, [self._operand_lanes(op, i) for i in range(len(op.operands))])
+        if lanes is None:
+            return False
+        self._lanes[op.result] = lanes
+        return True
+
+    def _operand_lanes(self, op: Op, index: int) -> Lanes | None:
+        value = op.operands[index]
+        if value.constant is not None:
+            return constant_lanes(op, index)
+        # Packing a plain tensor puts zeros there.
+        return self._lanes.get(value, ZERO) | ZERO if channels(value.type) else None
+
+    def _flow(self, value: Value) -> Flow:
+        owner = value.owner
+        producer = self._outside if owner is None else self._number.get(owner, self._outside)
+        readers: dict[int, None] = {}
+        for user, _ in value.uses:
+            conv = self.convs.get(user)
+            if conv is None or conv.takes is not None:
+                readers[self._number.get(user, self._outside)] = None
+        return Flow(producer, tuple(readers), self._conversion(value.type))
+
+    def _conversion(self, tensor: TensorType) -> int | None:
+        """Bytes read and written by a conversion; None for types that cannot be converted."""
+        if tensor.dtype is DType.BOOL:
+            return None
+        if is_reshape(tensor, self._size):
+            return _VIEW_COST
+        return 2 * _blocked_bytes(tensor, self._size, self._hints)
+
+
+def is_reshape(tensor: TensorType, block: int) -> bool:
+    """Whether a conversion between `[N, C, H, W]` and the blocked form moves nothing."""
+    count = channels(tensor)
+    return count is not None and count % block == 0 and tensor.shape[2:] == (1, 1)
+
+
+def _bytes(tensor: TensorType, hints: Mapping[str, int]) -> int:
+    return evaluate(product(tensor.shape), hints) * tensor.dtype.bytes
+
+
+def _blocked_bytes(tensor: TensorType, block: int, hints: Mapping[str, int]) -> int:
+    count = channels(tensor)
+    assert count is not None
+    return _bytes(tensor, hints) // count * (-(-count // block) * block)
+
+
+# --- rewriting ------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Rewriter:
+    """Rewrites a block as planned. `_blocked` gives the blocked form of plain values that have one."""
+
+    size: int
+    plan: _Plan
+    _blocked: dict[Value, Value] = field(default_factory=dict)
+
+    def rewrite(self, block: Block) -> None:
+        for op in block.ops:
+            if self.plan.form[op] is Form.PLAIN:
+                continue
+            b = Builder(op.graph, before=op)
+            new = self._conv(op, b) if op in self.plan.convs else self._other(op, b)
+            # Readers that want the plain form read `plain`; if there are none it is removed.
+            plain = self._unpack(new, op.result.type, b)
+            self._blocked[plain] = new
+            op.replace_with([plain])
+
+    def _other(self, op: Op, b: Builder) -> Value:
+        rule = rule_for(op)
+        assert rule is not None
+        return rule.rewrite(op, lambda value, fill: self._pack(value, fill, b), b)
+
+    def _conv(self, op: Op, b: Builder) -> Value:
+        x, w = op.operands
+        weights, owner = w.constant, w.owner
+        assert weights is not None and owner is not None
+        conv = self.plan.convs[op]
+        plain = conv.takes is None and x not in self._blocked
+        in_block = 1 if plain else self.size
+        if conv.depthwise:
+            packed = pack_depthwise(weights, self.size)
+        else:
+            packed = pack_filters(weights, in_block, self.size)
+        attrs = {**op.attrs, "in_block": in_block, "out_block": self.size}
+        operand = x if plain else self._pack(x, 0.0, b)
+        filters = b.constant(packed, owner.attrs["name"])
+        return b.op("conv", [operand, filters], **attrs).result
+
+    def _pack(self, value: Value, fill: float, b: Builder) -> Value:
+        """The blocked form of an operand, as an op made from it can read it."""
+        if value in self._blocked:
+            return self._blocked[value]
+        array, owner = value.constant, value.owner
+        if value.type.elements == 1:
+            result: Value = value if value.type.rank == 0 else b.reshape(value, shape=())
+            return result
+        if array is not None and owner is not None:
+            packed = pack_constant(array, self.size, fill)
+            return b.constant(packed, owner.attrs["name"])  # type: ignore[no-any-return]
+        batch, count, *spatial = value.type.shape
+        if count == 1:
+            return b.reshape(value, shape=(batch, 1, *spatial, 1))  # type: ignore[no-any-return]
+        if is_reshape(value.type, self.size):
+            shape = (batch, count // self.size, *spatial, self.size)
+            packed_value: Value = b.reshape(value, shape=shape)
+        else:
+            packed_value = b.pack_channels(value, block=self.size)
+        self._blocked[value] = packed_value
+        return packed_value
+
+    def _unpack(self, blocked: Value, tensor: TensorType, b: Builder) -> Value:
+        """The plain form, of type `tensor`: that of the op replaced."""
+        batch, blocks, *spatial, _ = blocked.type.shape
+        count = tensor.shape[1]
+        full = TensorType(tensor.dtype, (batch, count, *spatial))
+        if is_reshape(full, self.size):
+            return b.reshape(blocked, shape=tensor.shape)  # type: ignore[no-any-return]
+        plain: Value = b.unpack_channels(blocked, channels=count)
+        if tensor.rank == full.rank:
+            return plain
+        return b.reshape(plain, shape=tensor.shape)  # type: ignore[no-any-return]
