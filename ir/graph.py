@@ -94,6 +94,11 @@ class Op:
     graph: Graph
     mlir: Any
 
+    def __hash__(self) -> int:
+        """By identity, like equality. MLIR's own hash is of the contents and changes with them."""
+        results = self.mlir.results
+        return hash(results[0]) if len(results) else hash(self.mlir.name)
+
     @property
     def name(self) -> str:
         """Name in the op table (`conv`), or `yield` / `return` for a terminator."""
@@ -206,21 +211,21 @@ class Block:
     @property
     def ops(self) -> list[Op]:
         """Ops without the terminator, as a list of its own: the block may change meanwhile."""
-        return [op for op in self._all() if not op.is_terminator]
+        ops = [Op(self.graph, op.operation) for op in self.mlir.operations]
+        return ops[:-1] if ops and ops[-1].is_terminator else ops
 
     @property
     def terminator(self) -> Op | None:
-        ops = self._all()
-        return ops[-1] if ops and ops[-1].is_terminator else None
+        ops = self.mlir.operations
+        # The list indexes in MLIR's own code: far cheaper than a Python list of all ops.
+        last = Op(self.graph, ops[-1].operation) if len(ops) else None
+        return last if last is not None and last.is_terminator else None
 
     @property
     def yields(self) -> list[Value]:
         """What the terminator passes out."""
         terminator = self.terminator
         return terminator.operands if terminator else []
-
-    def _all(self) -> list[Op]:
-        return [Op(self.graph, op.operation) for op in self.mlir.operations]
 
 
 def location_names(location: Any) -> list[str]:
