@@ -19,20 +19,59 @@ def collapse(graph: Graph) -> Graph:
     if any(v.type.shape != shape for v in graph.outputs):
         return graph
     groups = _groups(shape, [v.type for v in graph.inputs])
-    merged = Graph(graph.name)
-    values: dict[Value, Value] = {}
-    for name, value in zip(graph.input_names, graph.inputs, strict=True):
-        values[value] = merged.add_input(name, _merge(value.type, shape, groups))
-    builder = Builder(merged)
-    merged.weights = graph.weights
-    for op in ops:
-        made = builder.op(op.name, [values[v] for v in op.operands], **op.attrs)
-        values.update(zip(op.results, made.results, strict=True))
-    names = graph.output_names
-    merged.set_outputs(list(zip(names, (values[v] for v in graph.outputs), strict=True)))
+    merged = _with_shapes(graph, [_merge(v.type, shape, groups) for v in graph.inputs])
     if merged.outputs[0].type.elements != graph.outputs[0].type.elements:
         return graph
     return merged
+
+
+def flatten_positions(graph: Graph) -> Graph:
+    """`graph` with height and width as one axis when it is a 1×1 convolution and element-wise ops.
+
+    A channel-blocked [n, c, h, w, 16] becomes [n, c, 1, h * w, 16].
+    """
+    convolutions = [op for op in graph.body.ops if op.name == "conv"]
+    if len(convolutions) != 1:
+        return graph
+    (conv,) = convolutions
+    x, w = conv.operands
+    one_by_one = w.type.rank == 6 and w.type.shape[2:4] == (1, 1) and conv.attrs["in_block"] > 1
+    if not one_by_one or {*conv.attrs["strides"]} != {1} or any(conv.attrs["pads"]):
+        return graph
+    others = [op for op in graph.body.ops if op != conv and not _is_scalar(op.results)]
+    if x not in graph.inputs or any(o.definition.fusion is not Fusion.POINTWISE for o in others):
+        return graph
+    height, width = conv.result.type.shape[2:4]
+    if height == 1:
+        return graph
+    shapes = []
+    for value in graph.inputs:
+        shape = value.type.shape
+        spatial = shape[-3:-1]
+        if value == w or spatial in ((), (1, 1)) or len(shape) < 3:
+            shapes.append(value.type)
+        elif spatial == (height, width):
+            flat = (*shape[:-3], 1, height * width, shape[-1])
+            shapes.append(value.type.with_shape(flat))
+        else:
+            return graph
+    return _with_shapes(graph, shapes)
+
+
+def _with_shapes(graph: Graph, inputs: list[TensorType]) -> Graph:
+    """The same ops on inputs of other shapes."""
+    changed = Graph(graph.name)
+    changed.weights = graph.weights
+    values: dict[Value, Value] = {}
+    for name, value, tensor in zip(graph.input_names, graph.inputs, inputs, strict=True):
+        values[value] = changed.add_input(name, tensor)
+    builder = Builder(changed)
+    for op in graph.body.ops:
+        made = builder.op(op.name, [values[v] for v in op.operands], **op.attrs)
+        values.update(zip(op.results, made.results, strict=True))
+    outputs = [values[v] for v in graph.outputs]
+    changed.set_outputs(list(zip(graph.output_names, outputs, strict=True)))
+    return changed
 
 
 def _is_scalar(values: list[Value]) -> bool:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bireme.codegen.abi import kernel_function
-from bireme.codegen.collapse import collapse
+from bireme.codegen.collapse import collapse, flatten_positions
 from bireme.codegen.evaluate import Evaluator, fault_register, fault_status
 from bireme.codegen.rules import RULES
 from bireme.codegen.spec import KernelSpec
-from bireme.codegen.templates import pointwise
+from bireme.codegen.templates import convolution, pointwise
 from bireme.codegen.templates.common import Emission, Work
 from bireme.codegen.tir import Buffer, Emitter, Expr
 from bireme.ir import Graph
@@ -32,7 +32,7 @@ class Emitted:
 
 def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -> Emitted:
     """Emits the kernel of a specification for one instruction set. Raises BM3004."""
-    graph = collapse(spec.graph())
+    graph = flatten_positions(collapse(spec.graph()))
     template = template_of(graph)
     arguments = [
         *((f"a{i}", v.type) for i, v in enumerate(graph.inputs)),
@@ -59,6 +59,13 @@ def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -
     return Emitted(function, works[0], template.__module__.rpartition(".")[2])
 
 
+# Which loop shape a group gets: the first whose test holds.
+TEMPLATES: tuple[tuple[Callable[[Graph], bool], Callable[[Emission], Work]], ...] = (
+    (convolution.matches, convolution.emit),
+    (lambda graph: True, pointwise.emit),
+)
+
+
 def template_of(graph: Graph) -> Callable[[Emission], Work]:
     """The loop shape for a group, from the op it is built around."""
-    return pointwise.emit
+    return next(emit for matches, emit in TEMPLATES if matches(graph))

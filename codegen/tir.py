@@ -135,9 +135,12 @@ class Emitter:
         yield
         self.add(ts.IfThenElse(condition, self._pop(), None))
 
-    def unrolled(self, name: str, extent: int) -> Iterator[int]:
-        """Indices of a loop that is written out."""
-        return iter(range(extent))
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """What is remembered inside is forgotten outside; statements go where they would without it."""
+        self._memos.append({})
+        yield
+        self._memos.pop()
 
     def add(self, statement: Any) -> None:
         self._frames[-1].append(statement)
@@ -218,9 +221,14 @@ class Emitter:
 
     def registers(self, name: str, dtype: DType, lanes: int) -> Buffer:
         """A vector of scratch elements small enough for LLVM to keep in registers."""
-        tir = tirx.decl_buffer([index(lanes)], compute(dtype), name=self._name(name))
+        held = _IN_REGISTERS.get(dtype, dtype)
+        return Buffer(self.scratch(name, storage(held), lanes), held, (lanes,))
+
+    def scratch(self, name: str, kind: str, lanes: int) -> Any:
+        """A TIR buffer of `lanes` elements of a TVM type, to be kept in registers."""
+        tir = tirx.decl_buffer([index(lanes)], kind, name=self._name(name))
         self.add(ts.AllocBuffer(tir))
-        return Buffer(tir, _IN_REGISTERS.get(dtype, dtype), (lanes,))
+        return tir
 
 
 _FORMS = {
@@ -230,7 +238,7 @@ _FORMS = {
     "max": tirx.max,
 }
 
-# Scratch elements are held in their compute type.
+# Scratch elements of these types are held in their compute type.
 _IN_REGISTERS = {DType.F16: DType.F32, DType.BF16: DType.F32}
 
 
@@ -243,8 +251,8 @@ def _sequence(statements: list[Any]) -> Any:
 def from_storage(bits: Expr, dtype: DType) -> Expr:
     """Memory form → compute type."""
     if dtype is DType.BOOL:
-        zero, bits = match(const(0, "uint8"), bits)
-        return bits != zero
+        # Not `!= 0`: TVM's analysis of a named vector of that form fails.
+        return cast(bits, "bool")
     if dtype is DType.BF16:
         wide, shift = match(cast(bits, "uint32"), const(16, "uint32"))
         return reinterpret(wide << shift, "float32")

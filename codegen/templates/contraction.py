@@ -1,0 +1,386 @@
+"""Matrix product and convolution in float arithmetic: a register-tiled kernel over packed columns.
+
+Both are the same sum: an output at (row, column) adds up products of an element of the left operand, which
+depends on the row, and one of the right operand, which depends on the column. Columns come in blocks of
+16 that stand together in memory. The loops are, from outside in: tasks (a run of rows times a group of
+column blocks), column tiles, row tiles, the terms of the sum, and the tile itself, written out so that its
+accumulators stay in registers. Elementwise ops that follow are applied to the accumulators before they are
+stored; a zero `pad` at the end becomes a store into the inner part of a larger result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tvm import tirx
+
+from bireme.codegen.evaluate import Index
+from bireme.codegen.templates.common import Emission, Work, estimate, unravel
+from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile
+from bireme.codegen.tir import Buffer, Expr, const, index, match
+from bireme.ir import Dim, DType, Fusion, Graph, Op, Value, ceildiv, product
+
+# Bytes of weights that the column blocks of one task take: they should stay in the second-level cache.
+_GROUP_BYTES = 256 << 10
+_LEAST_GROUP = 4
+
+RowIndex = tuple[Expr, Expr]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A contraction as the template sees it. Index functions take the batch index first.
+
+    `rows` are two axes: an output row and a position in it (a matrix has one output row). `terms` are the
+    loops of the sum, `left(batch, row, term)` gives a scalar, `right(batch, block, term)` a vector of
+    COLUMNS, `place(batch, block, row, lane)` the index of the result for a lane or a vector of lanes.
+    """
+
+    anchor: Value
+    batch: tuple[Dim, ...]
+    rows: tuple[Dim, Dim]
+    columns: Dim
+    terms: tuple[Dim, ...]
+    left: Callable[[Index, RowIndex, Index], Expr]
+    right: Callable[[Index, Expr, Index], Expr]
+    place: Callable[[Index, Expr, RowIndex, Expr], Index]
+
+    @property
+    def depth(self) -> Dim:
+        return product(self.terms)
+
+    @property
+    def blocks(self) -> Dim:
+        return ceildiv(self.columns, COLUMNS)
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a contraction is cut into tasks, the same for every instruction set."""
+
+    output_rows: int
+    positions: int | None  # None: the whole output row
+    group: int
+    work: Work
+
+
+def divide(form: Form) -> Division:
+    """Tasks of some 10⁵ to 10⁶ products, with the weights of each within a cache."""
+    depth = max(1, estimate(form.depth))
+    blocks = form.blocks
+    group = max(_LEAST_GROUP, _GROUP_BYTES // (depth * COLUMNS * 4) // _LEAST_GROUP * _LEAST_GROUP)
+    if isinstance(blocks, int):
+        group = min(group, blocks)
+    if form.rows[0] == 1:
+        positions, output_rows = ROW_GROUP, 1
+        chunks = ceildiv(form.rows[1], ROW_GROUP)
+    else:
+        positions = None
+        output_rows = max(1, ROW_GROUP // max(1, estimate(form.rows[1])))
+        chunks = ceildiv(form.rows[0], output_rows)
+    tasks = product(form.batch) * chunks * ceildiv(blocks, group)
+    return Division(output_rows, positions, group, Work(tasks))
+
+
+def emit(e: Emission, form: Form) -> Work:
+    """Emits the kernel of a contraction and its epilogue."""
+    division = divide(form)
+    return _Kernel(e, form, division).emit()
+
+
+class _Kernel:
+    def __init__(self, e: Emission, form: Form, division: Division) -> None:
+        self.e, self.form, self.division = e, form, division
+        self.emit_ = e.emit
+        rows = form.rows[1] if isinstance(form.rows[1], int) else None
+        grouped = division.positions is not None and (rows is None or rows > ROW_GROUP)
+        blocks = form.blocks if isinstance(form.blocks, int) else _LEAST_GROUP
+        depth = form.depth if isinstance(form.depth, int) else None
+        self.tile = choose_tile(
+            e.level, rows, min(blocks, division.group), depth, grouped
+        )
+
+    def emit(self) -> Work:
+        e, form, division = self.e, self.form, self.division
+        emit = self.emit_
+        batch_sizes = [emit.dim(d) for d in form.batch]
+        row_count, position_count = emit.dim(form.rows[0]), emit.dim(form.rows[1])
+        full = division.positions is None
+        chunk = index(division.output_rows if full else division.positions)
+        chunks = emit.dim(ceildiv(form.rows[0] if full else form.rows[1], chunk_size(division)))
+        groups = emit.dim(ceildiv(form.blocks, division.group))
+        blocks = emit.dim(form.blocks)
+        with emit.loop("task", e.end - e.begin, start=e.begin) as task:
+            *batch, part, column_group = unravel(emit, task, [*batch_sizes, chunks, groups])
+            first_block = emit.bind(column_group * index(division.group), "block")
+            count = emit.bind(tirx.min(index(division.group), blocks - first_block), "blocks")
+            first = emit.bind(part * chunk, "first")
+            if full:
+                last = emit.bind(tirx.min(first + chunk, row_count), "last")
+                span = (first, last, index(0), position_count)
+            else:
+                last = emit.bind(tirx.min(first + chunk, position_count), "last")
+                span = (index(0), index(1), first, last)
+            self._columns(batch, first_block, count, span)
+            self._borders(batch, first_block, count, span)
+        return division.work
+
+    def _columns(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:
+        """All column tiles of a task: whole tiles, then single blocks, then the incomplete block."""
+        emit, width = self.emit_, self.tile.blocks
+        columns = self.form.columns
+        ragged = not (isinstance(columns, int) and columns % COLUMNS == 0)
+        whole = count
+        if ragged:
+            full_blocks = emit.dim(columns // COLUMNS)
+            whole = emit.bind(tirx.max(tirx.min(count, full_blocks - first), index(0)), "whole")
+        tiles = emit.bind(tirx.truncdiv(whole, index(width)), "tiles")
+        if _value(tiles) != 0:
+            with emit.loop("tile", tiles) as tile:
+                self._rows(batch, emit.bind(first + tile * index(width)), width, span, None)
+        if width > 1:
+            rest = emit.bind(whole - tiles * index(width), "rest")
+            if _value(rest) != 0:
+                with emit.loop("single", rest) as single:
+                    at = emit.bind(first + tiles * index(width) + single)
+                    self._rows(batch, at, 1, span, None)
+        if ragged:
+            with emit.when(whole < count):
+                lanes = emit.dim(columns - columns // COLUMNS * COLUMNS)
+                self._rows(batch, emit.bind(first + whole), 1, span, lanes)
+
+    def _rows(
+        self, batch: Index, block: Expr, width: int, span: tuple[Expr, ...], lanes: Expr | None
+    ) -> None:
+        """All row tiles of a task for one column tile."""
+        emit, height = self.emit_, self.tile.rows
+        first_row, last_row, first, last = span
+        with emit.loop("row", emit.bind(last_row - first_row), start=first_row) as row:
+            count = emit.bind(last - first, "count")
+            tiles = emit.bind(tirx.truncdiv(count, index(height)), "tiles")
+            if _value(tiles) != 0:
+                with emit.loop("rows", tiles) as tile:
+                    at = emit.bind(first + tile * index(height))
+                    self._tile(batch, block, row, at, Tile(height, width), lanes, None)
+            left = emit.bind(count - tiles * index(height), "left")
+            if _value(left) == 0:
+                return
+            at = emit.bind(first + tiles * index(height))
+            known = self._left_over(left)
+            if known is not None:
+                if known == 0:
+                    return
+                with emit.when(left > index(0)):
+                    self._tile(batch, block, row, at, Tile(known, width), lanes, None)
+                return
+            with emit.when(left > index(0)):
+                self._tile(batch, block, row, at, Tile(height, width), lanes, left)
+
+    def _left_over(self, left: Expr) -> int | None:
+        """Rows of the last tile when that is known: only the last task of a row has one."""
+        if _value(left) is not None:
+            return _value(left)
+        positions = self.form.rows[1]
+        if not isinstance(positions, int) or ROW_GROUP % self.tile.rows:
+            return None
+        return positions % self.tile.rows
+
+    def _tile(
+        self,
+        batch: Index,
+        block: Expr,
+        row: Expr,
+        first: Expr,
+        tile: Tile,
+        lanes: Expr | None,
+        rows: Expr | None,
+    ) -> None:
+        """One register tile. With `rows` only that many of its rows exist, with `lanes` columns."""
+        emit, form = self.emit_, self.form
+        vector = tirx.Ramp(index(0), index(1), COLUMNS)
+        sums = [
+            [emit.registers("sum", DType.F32, COLUMNS) for _ in range(tile.blocks)]
+            for _ in range(tile.rows)
+        ]
+        for line in sums:
+            for register in line:
+                emit.store(register, vector, const(0.0, "float32"))
+        at = [emit.bind(first + index(i)) for i in range(tile.rows)]
+        # Rows that do not exist read what the last one reads; nothing of them is stored.
+        read = at
+        if rows is not None:
+            final = emit.bind(first + rows - index(1))
+            read = [emit.bind(tirx.min(i, final)) for i in at]
+        blocks = [emit.bind(block + index(j)) for j in range(tile.blocks)]
+
+        def accumulate(term: Index) -> None:
+            vectors = [emit.bind(form.right(batch, b, term)) for b in blocks]
+            for i in range(tile.rows):
+                element = form.left(batch, (row, read[i]), term)
+                for j in range(tile.blocks):
+                    scalar, column = match(element, vectors[j])
+                    total = emit.load(sums[i][j], vector) + scalar * column
+                    emit.store(sums[i][j], vector, total)
+
+        self._sum(form.terms, [], accumulate)
+        for i in range(tile.rows):
+            if rows is None:
+                self._store(batch, blocks, (row, at[i]), sums[i], lanes)
+            else:
+                with emit.when(index(i) < rows):
+                    self._store(batch, blocks, (row, at[i]), sums[i], lanes)
+
+    def _sum(
+        self, terms: Sequence[Dim], at: Index, accumulate: Callable[[Index], None]
+    ) -> None:
+        if not terms:
+            accumulate(at)
+            return
+        with self.emit_.loop("k", self.emit_.dim(terms[0])) as k:
+            self._sum(terms[1:], [*at, k], accumulate)
+
+    def _store(
+        self,
+        batch: Index,
+        blocks: Sequence[Expr],
+        row: RowIndex,
+        sums: Sequence[Buffer],
+        lanes: Expr | None,
+    ) -> None:
+        """Applies the epilogue to a row of accumulators and stores it."""
+        emit = self.emit_
+        if lanes is None:
+            vector = tirx.Ramp(index(0), index(1), COLUMNS)
+            for block, register in zip(blocks, sums, strict=True):
+                self._element(batch, block, row, vector, emit.load(register, vector))
+            return
+        (block,), (register,) = blocks, sums
+        with emit.loop("lane", lanes) as lane:
+            self._element(batch, block, row, lane, emit.load(register, lane))
+
+    def _element(
+        self, batch: Index, block: Expr, row: RowIndex, lane: Expr, total: Expr
+    ) -> None:
+        e, form = self.e, self.form
+        where = form.place(batch, block, row, lane)
+        with e.emit.scope():
+            e.evaluator.define(form.anchor, lambda _: total)
+            for output, buffer in zip(e.graph.outputs, e.results, strict=True):
+                value, shift = _stored(output)
+                target = [i + index(s) for i, s in zip(where, shift, strict=True)]
+                e.emit.store(buffer, buffer.offset(target), e.evaluator.at(value, where))
+
+    def _borders(
+        self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]
+    ) -> None:
+        """Zeroes the border of padded results next to the rows of a task."""
+        for output, buffer in zip(self.e.graph.outputs, self.e.results, strict=True):
+            owner = output.owner
+            if owner is None or owner.name != "pad":
+                continue
+            self._border(owner, buffer, batch, first, count, span)
+
+    def _border(
+        self, pad: Op, buffer: Buffer, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]
+    ) -> None:
+        emit = self.emit_
+        top, left = pad.attrs["before"][-3:-1]
+        bottom, right = pad.attrs["after"][-3:-1]
+        rows, width = (emit.dim(d) for d in pad.operands[0].type.shape[-3:-1])
+        first_row, last_row = span[0], span[1]
+        vector = tirx.Ramp(index(0), index(1), COLUMNS)
+        whole = width + emit.dim(left) + emit.dim(right)
+
+        def clear(block: Expr, row: Expr, start: Expr, length: Expr) -> None:
+            with emit.loop("x", length, start=start) as x:
+                at = buffer.offset([*batch, block, row, x, vector])
+                emit.store(buffer, at, const(0.0, "float32"))
+
+        with emit.loop("border", count, start=first) as block:
+            with emit.loop("row", emit.bind(last_row - first_row), start=first_row) as row:
+                inner = emit.bind(row + emit.dim(top))
+                clear(block, inner, index(0), emit.dim(left))
+                clear(block, inner, emit.bind(width + emit.dim(left)), emit.dim(right))
+            with emit.when(first_row == index(0)):
+                with emit.loop("row", emit.dim(top)) as row:
+                    clear(block, row, index(0), whole)
+            with emit.when(last_row == rows):
+                below = emit.bind(rows + emit.dim(top))
+                with emit.loop("row", emit.dim(bottom), start=below) as row:
+                    clear(block, row, index(0), whole)
+
+
+def chunk_size(division: Division) -> int:
+    return division.output_rows if division.positions is None else division.positions
+
+
+def _value(expr: Expr) -> int | None:
+    return int(expr) if isinstance(expr, tirx.IntImm) else None
+
+
+def _stored(output: Value) -> tuple[Value, tuple[Dim, ...]]:
+    """The value to calculate for an output, and how far a closing `pad` shifts it."""
+    owner = output.owner
+    if owner is not None and owner.name == "pad":
+        return owner.operands[0], owner.attrs["before"]
+    return output, (0,) * output.type.rank
+
+
+def anchor_of(graph: Graph) -> Op | None:
+    """The contraction that a group is built around when this template can emit the group."""
+    anchors = [op for op in graph.body.ops if op.definition.fusion is Fusion.CONTRACTION]
+    if len(anchors) != 1:
+        return None
+    (anchor,) = anchors
+    if not anchor.result.type.dtype.is_float or anchor.result.type.dtype is DType.F64:
+        return None
+    shape = anchor.result.type.shape
+    after = _downstream(anchor)
+    for output in graph.outputs:
+        value, shift = _stored(output)
+        owner = value.owner
+        if value.type.shape != shape or owner is None:
+            return None
+        if owner != anchor and owner not in after:
+            return None
+        padded = any(d != 0 for d in shift)
+        if value is not output and not _is_zero_border(output.owner, anchor):
+            return None
+        if padded and anchor.name != "conv":
+            return None
+    pads = {v.owner for v in graph.outputs}
+    for op in after:
+        pointwise = op.definition.fusion is Fusion.POINTWISE and op.result.type.shape == shape
+        if not pointwise and not (op.name == "pad" and op in pads):
+            return None
+    return anchor
+
+
+def _downstream(anchor: Op) -> list[Op]:
+    """Ops of the group that depend on the anchor."""
+    found: list[Op] = []
+    ready = [anchor]
+    while ready:
+        for result in ready.pop().results:
+            for user, _ in result.uses:
+                if not user.is_terminator and user not in found:
+                    found.append(user)
+                    ready.append(user)
+    return found
+
+
+def _is_zero_border(pad: Op | None, anchor: Op) -> bool:
+    """Whether a pad adds zeros around the two spatial axes of a channel-blocked result."""
+    if pad is None or pad.attrs["mode"] != "constant" or anchor.attrs.get("out_block") != COLUMNS:
+        return False
+    rank = pad.result.type.rank
+    outer = [*range(rank - 3), rank - 1]
+    if any(pad.attrs[side][axis] != 0 for side in ("before", "after") for axis in outer):
+        return False
+    if len(pad.operands) < 2:
+        return True
+    value = pad.operands[1].constant
+    return value is not None and float(value) == 0.0
+
+

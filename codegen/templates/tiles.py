@@ -1,0 +1,69 @@
+"""The register tile of a contraction: rows × column blocks that are accumulated in registers.
+
+A step of the innermost loop multiplies one element of each of `rows` rows with `blocks` vectors of
+columns. All accumulators, the vectors and one broadcast element must fit in the registers; within that, a
+shape is best when few multiply-adds are spent on rows that do not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bireme.targets.description import InstructionSet
+
+# Columns in a block: what the packed weights of the graph use on every level.
+COLUMNS = 16
+# Rows that a task takes at a time are a multiple of this, so that tiles of 2, 3, 4, 6, 7, 12 and 14 fit.
+ROW_GROUP = 84
+# Fewer independent accumulators than this leave the multiply-add units waiting for each other.
+_LATENCY_HIDING = 8
+# Bytes of weights that one tile may walk through again and again: half of a usual second-level cache.
+_PANEL_BYTES = 600 << 10
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows and blocks of `COLUMNS` columns."""
+
+    rows: int
+    blocks: int
+
+
+def choose_tile(
+    level: InstructionSet, rows: int | None, blocks: int, depth: int | None, grouped: bool
+) -> Tile:
+    """The tile for `rows` rows (None: any number), at most `blocks` column blocks, `depth` products.
+
+    `grouped` says that tasks start at multiples of ROW_GROUP rows.
+    """
+    per_block = max(1, COLUMNS * 32 // level.vector_bits)
+    budget = level.registers - 1
+    best, best_cost = Tile(1, 1), float("inf")
+    for count in (1, 2, 4, 8):
+        if count > blocks or (blocks % count and count > 1 and blocks > count * 2):
+            continue
+        if count > 1 and depth is not None and depth * count * COLUMNS * 4 > _PANEL_BYTES:
+            continue
+        most = budget // per_block // count - 1
+        for height in range(1, min(most, rows or most) + 1):
+            if grouped and ROW_GROUP % height:
+                continue
+            cost = _cost(height, count, rows, blocks, per_block)
+            if cost < best_cost:
+                best, best_cost = Tile(height, count), cost
+    return best
+
+
+def _cost(height: int, count: int, rows: int | None, blocks: int, per_block: int) -> float:
+    """Time for the whole output, in register-wide multiply-adds."""
+    total_rows = rows if rows is not None else 1000
+    tiles = -(-total_rows // height) if rows is None else total_rows // height
+    left = 0 if rows is None else total_rows % height
+    columns = -(-blocks // count)
+    loads = height / 2 + count * per_block
+
+    def step(tile_rows: int) -> float:
+        products = tile_rows * count * per_block
+        return max(products, _LATENCY_HIDING / 2, loads * 0.9) + 0.5
+
+    return columns * (tiles * step(height) + (step(left) if left else 0))
