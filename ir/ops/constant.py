@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bireme.ir.dtypes import DType
+from bireme.ir.dtypes import NUMERIC, DType
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Typing
+from bireme.ir.ops._rules import at_least
 from bireme.ir.types import TensorType
 
 
@@ -20,7 +21,10 @@ def _constant_reference(_inputs: Sequence[Array], _attrs: Attrs) -> Sequence[Arr
 
 
 def _iota_type(t: Typing) -> Sequence[TensorType]:
+    at_least(t, "shape", 0)
     t.axis(t.attrs["axis"], len(t.attrs["shape"]))
+    if t.attrs["dtype"] not in NUMERIC:
+        raise t.fail(f"iota makes numbers, not {t.attrs['dtype'].label}", "BM2003")
     return [TensorType(t.attrs["dtype"], t.attrs["shape"])]
 
 
@@ -46,8 +50,8 @@ OPS = (
         operands=(),
         attrs=(
             Attr("name", AttrKind.STR, doc="key in the graph's weight table"),
-            Attr("dtype", AttrKind.DTYPE),
-            Attr("shape", AttrKind.INTS),
+            Attr("dtype", AttrKind.DTYPE, doc="element type of the data"),
+            Attr("shape", AttrKind.INTS, doc="shape of the data"),
         ),
         infer=_constant_type,
         reference=_constant_reference,
@@ -59,9 +63,9 @@ OPS = (
         name="iota",
         operands=(),
         attrs=(
-            Attr("shape", AttrKind.DIMS),
-            Attr("axis", AttrKind.INT),
-            Attr("dtype", AttrKind.DTYPE),
+            Attr("shape", AttrKind.DIMS, doc="shape of the result"),
+            Attr("axis", AttrKind.INT, doc="axis whose index the elements are"),
+            Attr("dtype", AttrKind.DTYPE, doc="element type of the result, a numeric one"),
         ),
         infer=_iota_type,
         reference=_iota_reference,
@@ -71,7 +75,7 @@ OPS = (
     OpDef(
         name="dim_values",
         operands=(),
-        attrs=(Attr("values", AttrKind.DIMS),),
+        attrs=(Attr("values", AttrKind.DIMS, doc="the sizes"),),
         infer=_dim_values_type,
         reference=_dim_values_reference,
         fusion=Fusion.CONSTANT,

@@ -29,6 +29,8 @@ def _matmul_type(t: Typing) -> Sequence[TensorType]:
     a, b = t.types
     dtype = same_dtype(t, t.types)
     rank_at_least(t, a, 2, "a")
+    if t.attrs["block"] > 1:
+        return [_packed_matmul_type(t, a, b)]
     rank_at_least(t, b, 2, "b")
     t.same(a.shape[-1], b.shape[-2], f"inner sizes of {a} and {b}")
     batch = t.broadcast(a.shape[:-2], b.shape[:-2])
@@ -181,7 +183,14 @@ OPS = (
     OpDef(
         name="matmul",
         operands=(Operand("a", NUMERIC), Operand("b", NUMERIC)),
-        attrs=(),
+        attrs=(
+            Attr(
+                "block", AttrKind.INT, 1, "above 1: `b` is packed, [columns / block, inner, block]"
+            ),
+            Attr(
+                "columns", AttrKind.INT, 0, "columns of a packed `b`; the last block may hold more"
+            ),
+        ),
         infer=_matmul_type,
         reference=_matmul_reference,
         fusion=Fusion.CONTRACTION,

@@ -10,7 +10,7 @@ import numpy as np
 from bireme.ir.dims import Dim
 from bireme.ir.dtypes import NUMERIC, DType
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
-from bireme.ir.ops._numeric import divide, highest, is_float, lowest, widen
+from bireme.ir.ops._numeric import divide, highest, lowest, widen
 from bireme.ir.ops._rules import BOOLS, rank_at_least
 from bireme.ir.types import TensorType
 
@@ -33,8 +33,7 @@ def _reduce_type(t: Typing) -> Sequence[TensorType]:
 
 
 def _mean(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
-    if is_float(x):
-        return np.asarray(np.mean(x, axis=axis, keepdims=keepdims))
+    # Narrow integers are summed in 64 bits, floats in their own (widened) type.
     total = np.asarray(np.sum(x, axis=axis, keepdims=keepdims))
     return divide(total, total.dtype.type(math.prod(x.shape[a] for a in axis)))
 
