@@ -1,0 +1,1 @@
+"""The node tests of `onnx.backend.test`, run through Bireme and counted by operator."""

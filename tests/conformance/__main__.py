@@ -1,0 +1,5 @@
+"""`python -m tests.conformance`: see tools/conformance.py."""
+
+from tools.conformance import main
+
+main()

@@ -1,0 +1,94 @@
+"""Ways to run a case, and the one procedure that counts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+
+from bireme.frontend import onnx as frontend
+from bireme.ir import Array, BiremeError, reference
+from tests.conformance.cases import Case, difference
+
+Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+# A model and its frozen inputs, made ready to run.
+Prepare = Callable[[ModelProto, Mapping[str, Array]], Run]
+
+
+def _reference(model: ModelProto, constants: Mapping[str, Array]) -> Run:
+    graph = frontend.load(model, constants=constants)
+    return lambda inputs: reference.run(graph, inputs)
+
+
+def _compiled(model: ModelProto, constants: Mapping[str, Array]) -> Run:
+    import bireme
+
+    program = bireme.compile(model, constants=constants, threads=1)
+    return lambda inputs: program(dict(inputs))
+
+
+BACKENDS: dict[str, Prepare] = {"reference": _reference, "compiled": _compiled}
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a case went.
+
+    `status` is `pass`, `frozen` (passes with its parameter inputs given as constants), `refused` (with a
+    reason and before running), `wrong` (other numbers), `error` (an exception that no check announces),
+    `crash` or `timeout` (the process died or hung).
+    """
+
+    name: str
+    op: str
+    status: str
+    detail: str = ""
+
+
+def run_case(case: Case, prepare: Prepare) -> Result:
+    """Runs one case: first as it is, then with its parameter inputs frozen."""
+    plain = _attempt(case, prepare, ())
+    if plain.status == "pass" or not case.parameters:
+        return plain
+    frozen = _attempt(case, prepare, case.parameters)
+    if frozen.status == "pass":
+        return Result(case.name, case.op, "frozen", plain.detail)
+    return frozen
+
+
+def _attempt(case: Case, prepare: Prepare, names: tuple[str, ...]) -> Result:
+    try:
+        for index, (_, expected) in enumerate(case.data_sets):
+            inputs = {k: v for k, v in case.inputs(index).items() if v is not None}
+            constants = {k: np.asarray(v) for k, v in inputs.items() if k in names}
+            try:
+                run = prepare(case.model, constants)
+            except BiremeError as error:
+                return Result(case.name, case.op, "refused", _line(error))
+            found = run({k: np.asarray(v) for k, v in inputs.items() if k not in constants})
+            fault = _compare(case, expected, found)
+            if fault:
+                return Result(case.name, case.op, "wrong", fault)
+    except BiremeError as error:
+        return Result(case.name, case.op, "error", _line(error))
+    except Exception as error:
+        return Result(case.name, case.op, "error", f"{type(error).__name__}: {error}"[:400])
+    return Result(case.name, case.op, "pass")
+
+
+def _compare(case: Case, expected: list[Any], found: Mapping[str, Array]) -> str:
+    names = [o.name for o in case.model.graph.output]
+    for name, wanted in zip(names, expected, strict=True):
+        fault = difference(wanted, found[name], case.rtol, case.atol)
+        if fault:
+            return f"output {name!r}: {fault}"
+    return ""
+
+
+def _line(error: BiremeError) -> str:
+    """The error's message in one line, without the hint."""
+    detail = " ".join(error.detail.split())
+    return f"{error.code} {detail}"[:400]

@@ -1,0 +1,112 @@
+"""Run the ONNX node tests and print a table by operator.
+
+    python tools/conformance.py [--backend reference|compiled] [--op NAME] [--jobs N] [--output FOLDER]
+
+Every test of `onnx.backend.test` for the ai.onnx domain whose inputs and outputs are tensors of numbers or
+booleans is run in a process of its own pool, with a time limit. A test counts as `pass` when it runs as
+it is; as `frozen` when it needs the inputs that ONNX uses as shapes, axes or counts as constants (see
+`tests/conformance/cases.py`). Writes `<backend>.json` and `<backend>.md` under the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STATUSES = ("pass", "frozen", "refused", "wrong", "error", "crash", "timeout")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Exit code 0 unless a test crashed, hung, or (without a refusal) gave an error or wrong numbers."""
+    options = _options(arguments)
+    # One thread a process; set before NumPy loads.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    sys.path.insert(0, str(ROOT))
+    from tests.conformance.backends import BACKENDS, Result, run_case
+    from tests.conformance.cases import load_cases
+    from tests.conformance.pool import run_isolated
+
+    cases, left_out = load_cases()
+    cases = [c for c in cases if options.op in (None, c.op) and (options.name or "") in c.name]
+    prepare = BACKENDS[options.backend]
+    results: list[Result] = []
+    started = time.monotonic()
+    run = run_isolated(
+        lambda i: run_case(cases[i], prepare), len(cases), options.jobs, options.seconds
+    )
+    for index, outcome, value in run:
+        case = cases[index]
+        results.append(value if outcome == "done" else Result(case.name, case.op, outcome, value))
+        if sys.stderr.isatty():
+            print(f"\r{len(results)} of {len(cases)}", end="", file=sys.stderr)
+    results.sort(key=lambda r: r.name)
+    took = time.monotonic() - started
+    text = _markdown(results, left_out, options.backend)
+    print(text if options.op is None else _listing(results))
+    print(f"{len(results)} tests in {took:.0f} s")
+    if options.op is None and not options.name:
+        folder = Path(options.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{options.backend}.md").write_text(text)
+        content = {"left_out": left_out, "results": [asdict(r) for r in results]}
+        (folder / f"{options.backend}.json").write_text(json.dumps(content, indent=1))
+    bad = Counter(r.status for r in results)
+    sys.exit(1 if any(bad[s] for s in ("wrong", "error", "crash", "timeout")) else 0)
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--backend", choices=("reference", "compiled"), default="compiled")
+    parser.add_argument("--op", help="only tests of this operator, listed one by one")
+    parser.add_argument("--name", help="only tests whose name contains this")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--seconds", type=float, default=120.0, help="time limit of one test")
+    parser.add_argument("--output", default=str(ROOT / "build" / "conformance"), help="folder")
+    return parser.parse_args(arguments)
+
+
+def _listing(results: list) -> str:  # type: ignore[type-arg]
+    return "\n".join(f"{r.status:8} {r.name}  {r.detail}" for r in results)
+
+
+def _markdown(results: list, left_out: dict[str, int], backend: str) -> str:  # type: ignore[type-arg]
+    total = Counter(r.status for r in results)
+    passed = total["pass"] + total["frozen"]
+    share = 100 * passed / max(len(results), 1)
+    lines = [
+        f"# ONNX node tests, {backend}",
+        "",
+        f"{passed} of {len(results)} pass ({share:.1f} %): {total['pass']} as they are, "
+        f"{total['frozen']} with parameter inputs frozen. "
+        + ", ".join(f"{total[s]} {s}" for s in STATUSES[2:])
+        + ".",
+        "",
+        "Left out: " + "; ".join(f"{count} for {why}" for why, count in sorted(left_out.items())) + ".",
+        "",
+        "| operator | " + " | ".join(STATUSES) + " |",
+        "|---|" + "---:|" * len(STATUSES),
+    ]
+    groups: dict[str, Counter[str]] = {}
+    for result in results:
+        groups.setdefault(result.op, Counter())[result.status] += 1
+    for op, counts in sorted(groups.items()):
+        lines.append(f"| {op} | " + " | ".join(str(counts[s] or "") for s in STATUSES) + " |")
+    lines += ["", "## What does not pass", ""]
+    lines += [
+        f"* `{r.name}` {r.status}: {r.detail}"
+        for r in results
+        if r.status not in ("pass", "frozen")
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
