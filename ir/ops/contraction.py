@@ -28,6 +28,7 @@ from bireme.ir.types import TensorType
 def _matmul_type(t: Typing) -> Sequence[TensorType]:
     a, b = t.types
     dtype = same_dtype(t, t.types)
+    at_least(t, "block", 1)
     rank_at_least(t, a, 2, "a")
     if t.attrs["block"] > 1:
         return [_packed_matmul_type(t, a, b)]
@@ -37,8 +38,20 @@ def _matmul_type(t: Typing) -> Sequence[TensorType]:
     return [TensorType(dtype, (*batch, a.shape[-2], b.shape[-1]))]
 
 
-def _matmul_reference(inputs: Sequence[Array], _attrs: Attrs) -> Sequence[Array]:
+def _packed_matmul_type(t: Typing, a: TensorType, b: TensorType) -> TensorType:
+    block, columns = t.attrs["block"], t.attrs["columns"]
+    at_least(t, "columns", 1)
+    has_rank(t, b, 3, "packed b")
+    t.same(a.shape[-1], b.shape[1], f"inner sizes of {a} and packed {b}")
+    t.same(b.shape[2], block, "the last size of packed b is block")
+    t.same(b.shape[0], -(-columns // block), f"blocks of {b} for {columns} columns")
+    return a.with_shape((*a.shape[:-1], columns))
+
+
+def _matmul_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     a, b = inputs
+    if attrs["block"] > 1:
+        b = np.moveaxis(b, 0, 1).reshape(b.shape[1], -1)[:, : attrs["columns"]]
     return [np.matmul(widen(a), widen(b)).astype(a.dtype, copy=False)]
 
 
@@ -195,7 +208,8 @@ OPS = (
         reference=_matmul_reference,
         fusion=Fusion.CONTRACTION,
         doc="Matrix product over the last two axes; the axes before them broadcast. float16 and "
-        "bfloat16 are summed in float32, integers wrap.",
+        "bfloat16 are summed in float32, integers wrap. With `block` above 1, `b` stands for one "
+        "matrix `[inner, columns]`, packed as `[ceil(columns / block), inner, block]`.",
     ),
     OpDef(
         name="conv",

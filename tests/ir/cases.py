@@ -76,11 +76,63 @@ def _elementwise() -> list[Case]:
 
 
 ELEMENTWISE = (
-    *"neg abs sign relu exp log sqrt rsqrt reciprocal sin cos tan asin acos atan sinh".split(),
-    *"cosh tanh asinh acosh atanh erf sigmoid ceil floor round gelu logical_not".split(),
-    *"bitwise_not is_nan is_inf cast add sub mul div pow mod minimum maximum".split(),
-    *"logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor".split(),
-    *"shift_left shift_right equal not_equal less less_equal greater greater_equal".split(),
+    *[
+        "neg",
+        "abs",
+        "sign",
+        "relu",
+        "exp",
+        "log",
+        "sqrt",
+        "rsqrt",
+        "reciprocal",
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+    ],
+    *[
+        "cosh",
+        "tanh",
+        "asinh",
+        "acosh",
+        "atanh",
+        "erf",
+        "sigmoid",
+        "ceil",
+        "floor",
+        "round",
+        "gelu",
+        "logical_not",
+    ],
+    *[
+        "bitwise_not",
+        "is_nan",
+        "is_inf",
+        "cast",
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "pow",
+        "mod",
+        "minimum",
+        "maximum",
+    ],
+    *["logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor"],
+    *[
+        "shift_left",
+        "shift_right",
+        "equal",
+        "not_equal",
+        "less",
+        "less_equal",
+        "greater",
+        "greater_equal",
+    ],
 )
 
 _WINDOW_1D = {"strides": (2,), "pads": (1, 0), "dilations": (2,)}
@@ -205,6 +257,7 @@ def _contracted() -> list[Case]:
         case("matmul", floats(2, 1, 3, 4), floats(5, 4, 2)),
         case("matmul", floats(3, 0), floats(0, 5)),
         case("matmul", ints(3, 4, dtype=np.int8), ints(4, 2, dtype=np.int8)),
+        case("matmul", floats(2, 3, 4), floats(2, 4, 8), block=8, columns=13, fixed=((1, 0), (1, 2))),
         case("conv", floats(2, 3, 9), floats(4, 3, 3), **_WINDOW_1D),
         case("conv", floats(2, 4, 7, 8), floats(6, 2, 3, 3), groups=2, **_WINDOW_2D,
              fixed=((1, 0),)),
@@ -278,7 +331,7 @@ def _recurrent() -> list[Case]:
             floats(directions, batch, hidden),
         )
 
-    known = tuple((i, 0) for i in range(1, 6)) + ((7, 0),)
+    known = (*((i, 0) for i in range(1, 6)), (7, 0))
     return [
         case("lstm", *operands(4, 1), floats(1, batch, hidden), activations=usual, fixed=known),
         case("lstm", *operands(4, 2), floats(2, batch, hidden), lengths, floats(2, 3 * hidden),
