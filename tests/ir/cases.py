@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bireme.ir import OPS, Array, DType
+from bireme.ir import Array, DType
 from bireme.ir.opdef import Attrs
+from bireme.ir.ops import elementwise
 
 
 @dataclass(frozen=True)
@@ -64,76 +65,15 @@ def _operand(dtypes: tuple[DType, ...], shape: tuple[int, ...]) -> Array:
 
 def _elementwise() -> list[Case]:
     cases = []
-    for definition in OPS.values():
-        shapes = {1: [(s,) for s in _SHAPES], 2: _PAIRS}.get(len(definition.operands), ())
-        if definition.name in ELEMENTWISE:
-            for each in shapes:
-                operands = zip(definition.operands, each, strict=True)
-                attrs = {"dtype": DType.F16} if definition.name == "cast" else {}
-                cases.append(case(definition.name, *(_operand(o.dtypes, s) for o, s in operands),
-                                  **attrs))  # fmt: skip
+    for definition in elementwise.OPS:
+        each_shapes = {1: [(shape,) for shape in _SHAPES], 2: _PAIRS, 3: ()}
+        for shapes in each_shapes[len(definition.operands)]:
+            operands = zip(definition.operands, shapes, strict=True)
+            attrs = {"dtype": DType.F16} if definition.name == "cast" else {}
+            data = [_operand(o.dtypes, shape) for o, shape in operands]
+            cases.append(case(definition.name, *data, **attrs))
     return cases
 
-
-ELEMENTWISE = (
-    *[
-        "neg",
-        "abs",
-        "sign",
-        "relu",
-        "exp",
-        "log",
-        "sqrt",
-        "rsqrt",
-        "reciprocal",
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "sinh",
-    ],
-    *[
-        "cosh",
-        "tanh",
-        "asinh",
-        "acosh",
-        "atanh",
-        "erf",
-        "sigmoid",
-        "ceil",
-        "floor",
-        "round",
-        "gelu",
-        "logical_not",
-    ],
-    *[
-        "bitwise_not",
-        "is_nan",
-        "is_inf",
-        "cast",
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "pow",
-        "mod",
-        "minimum",
-        "maximum",
-    ],
-    *["logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor"],
-    *[
-        "shift_left",
-        "shift_right",
-        "equal",
-        "not_equal",
-        "less",
-        "less_equal",
-        "greater",
-        "greater_equal",
-    ],
-)
 
 _WINDOW_1D = {"strides": (2,), "pads": (1, 0), "dilations": (2,)}
 _WINDOW_2D = {"strides": (2, 1), "pads": (1, 0, 2, 1), "dilations": (1, 2)}
@@ -257,7 +197,8 @@ def _contracted() -> list[Case]:
         case("matmul", floats(2, 1, 3, 4), floats(5, 4, 2)),
         case("matmul", floats(3, 0), floats(0, 5)),
         case("matmul", ints(3, 4, dtype=np.int8), ints(4, 2, dtype=np.int8)),
-        case("matmul", floats(2, 3, 4), floats(2, 4, 8), block=8, columns=13, fixed=((1, 0), (1, 2))),
+        case("matmul", floats(2, 3, 4), floats(2, 4, 8), block=8, columns=13,
+             fixed=((1, 0), (1, 2))),
         case("conv", floats(2, 3, 9), floats(4, 3, 3), **_WINDOW_1D),
         case("conv", floats(2, 4, 7, 8), floats(6, 2, 3, 3), groups=2, **_WINDOW_2D,
              fixed=((1, 0),)),
