@@ -11,7 +11,7 @@ from bireme.codegen.collapse import collapse, flatten_positions
 from bireme.codegen.evaluate import Evaluator, fault_register, fault_status
 from bireme.codegen.rules import RULES
 from bireme.codegen.spec import KernelSpec
-from bireme.codegen.templates import convolution, pointwise
+from bireme.codegen.templates import convolution, matmul, pointwise
 from bireme.codegen.templates.common import Emission, Work
 from bireme.codegen.tir import Buffer, Emitter, Expr
 from bireme.ir import Graph
@@ -62,6 +62,7 @@ def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -
 # Which loop shape a group gets: the first whose test holds.
 TEMPLATES: tuple[tuple[Callable[[Graph], bool], Callable[[Emission], Work]], ...] = (
     (convolution.matches, convolution.emit),
+    (matmul.matches, matmul.emit),
     (lambda graph: True, pointwise.emit),
 )
 

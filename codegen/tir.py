@@ -172,6 +172,19 @@ class Emitter:
         self.add(ts.Bind(variable, value))
         return variable
 
+    def opaque(self, value: Expr, stem: str = "v") -> Expr:
+        """`bind`, but TVM's simplifier cannot look through the name.
+
+        Sizes and quotients of sizes go through here: substituted into each other they grow, and TVM
+        0.27 then takes some of them for a division by zero. LLVM sees through it.
+        """
+        if isinstance(value, tirx.IntImm):
+            return value
+        cell = tirx.decl_buffer([index(1)], scalar_type(value), name=self._name("cell"))
+        self.add(ts.AllocBuffer(cell))
+        self.add(ts.BufferStore(cell, value, [index(0)]))
+        return self.bind(tirx.BufferLoad(cell, [index(0)]), stem)
+
     def remember(self, key: Any, value: Any) -> Any:
         """Keeps a value for the rest of the current block."""
         self._memos[-1][key] = value
@@ -201,7 +214,7 @@ class Emitter:
                     op, left, right = atom
                     term = term * _FORMS[op](self.dim(left), self.dim(right))
             total = total + term
-        return self.remember(dim, self.bind(total, "size"))
+        return self.remember(dim, self.opaque(total, "size"))
 
     def shape(self, tensor: TensorType) -> list[Expr]:
         return [self.dim(d) for d in tensor.shape]
@@ -252,7 +265,8 @@ def from_storage(bits: Expr, dtype: DType) -> Expr:
     """Memory form → compute type."""
     if dtype is DType.BOOL:
         # Not `!= 0`: TVM's analysis of a named vector of that form fails.
-        return cast(bits, "bool")
+        zero, bits = match(const(0, "uint8"), bits)
+        return bits > zero
     if dtype is DType.BF16:
         wide, shift = match(cast(bits, "uint32"), const(16, "uint32"))
         return reinterpret(wide << shift, "float32")

@@ -56,8 +56,8 @@ def unravel(emitter: Emitter, flat: Expr, sizes: Sequence[Expr]) -> list[Expr]:
     rest = flat
     for size in reversed(sizes[1:]):
         size = index(size)
-        quotient = emitter.bind(tirx.truncdiv(rest, size), "q")
-        at.append(emitter.bind(rest - quotient * size, "i"))
+        quotient = emitter.opaque(tirx.truncdiv(rest, size), "q")
+        at.append(emitter.opaque(rest - quotient * size, "i"))
         rest = quotient
     return [rest, *reversed(at)] if sizes else []
 

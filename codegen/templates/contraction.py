@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
+from bireme.codegen.abi import workspace_view
 from bireme.codegen.evaluate import Index
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
 from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile
@@ -33,8 +34,12 @@ class Form:
     """A contraction as the template sees it. Index functions take the batch index first.
 
     `rows` are two axes: an output row and a position in it (a matrix has one output row). `terms` are the
-    loops of the sum, `left(batch, row, term)` gives a scalar, `right(batch, block, term)` a vector of
-    COLUMNS, `place(batch, block, row, lane)` the index of the result for a lane or a vector of lanes.
+    loops of the sum. `left(batch, block, row, term)` gives the left element (for depthwise convolution a
+    vector, one element a column), `right(batch, block, lane, term)` the right one at a lane or a vector of
+    lanes, `place(batch, block, row, lane)` the index of the result there.
+
+    `pack` says that right elements are scattered in memory: each column tile is gathered in scratch memory
+    first. `unroll` writes the loops of the sum out, so that neighbouring rows share what they load.
     """
 
     anchor: Value
@@ -42,9 +47,11 @@ class Form:
     rows: tuple[Dim, Dim]
     columns: Dim
     terms: tuple[Dim, ...]
-    left: Callable[[Index, RowIndex, Index], Expr]
-    right: Callable[[Index, Expr, Index], Expr]
+    left: Callable[[Index, Expr, RowIndex, Index], Expr]
+    right: Callable[[Index, Expr, Expr, Index], Expr]
     place: Callable[[Index, Expr, RowIndex, Expr], Index]
+    pack: bool = False
+    unroll: bool = False
 
     @property
     def depth(self) -> Dim:
@@ -97,9 +104,11 @@ class _Kernel:
         grouped = division.positions is not None and (rows is None or rows > ROW_GROUP)
         blocks = form.blocks if isinstance(form.blocks, int) else _LEAST_GROUP
         depth = form.depth if isinstance(form.depth, int) else None
-        self.tile = choose_tile(
-            e.level, rows, min(blocks, division.group), depth, grouped
-        )
+        width = 1 if form.unroll else min(blocks, division.group)
+        self.tile = choose_tile(e.level, rows, width, depth, grouped)
+        self._panel: Buffer | None = None
+        if form.pack:
+            self._panel = workspace_view(e.emit, e.workspace, index(0), DType.F32)
 
     def emit(self) -> Work:
         e, form, division = self.e, self.form, self.division
@@ -124,7 +133,8 @@ class _Kernel:
                 span = (index(0), index(1), first, last)
             self._columns(batch, first_block, count, span)
             self._borders(batch, first_block, count, span)
-        return division.work
+        panel = form.depth * (self.tile.blocks * COLUMNS * 4) if form.pack else 0
+        return Work(division.work.tasks, panel)
 
     def _columns(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:
         """All column tiles of a task: whole tiles, then single blocks, then the incomplete block."""
@@ -155,6 +165,7 @@ class _Kernel:
     ) -> None:
         """All row tiles of a task for one column tile."""
         emit, height = self.emit_, self.tile.rows
+        self._gather(batch, block, width, lanes)
         first_row, last_row, first, last = span
         with emit.loop("row", emit.bind(last_row - first_row), start=first_row) as row:
             count = emit.bind(last - first, "count")
@@ -215,9 +226,11 @@ class _Kernel:
         blocks = [emit.bind(block + index(j)) for j in range(tile.blocks)]
 
         def accumulate(term: Index) -> None:
-            vectors = [emit.bind(form.right(batch, b, term)) for b in blocks]
+            vectors = [
+                emit.bind(self._right(batch, b, j, tile.blocks, term)) for j, b in enumerate(blocks)
+            ]
             for i in range(tile.rows):
-                element = form.left(batch, (row, read[i]), term)
+                element = form.left(batch, block, (row, read[i]), term)
                 for j in range(tile.blocks):
                     scalar, column = match(element, vectors[j])
                     total = emit.load(sums[i][j], vector) + scalar * column
@@ -237,8 +250,48 @@ class _Kernel:
         if not terms:
             accumulate(at)
             return
+        if self.form.unroll and isinstance(terms[0], int):
+            for step in range(terms[0]):
+                self._sum(terms[1:], [*at, index(step)], accumulate)
+            return
         with self.emit_.loop("k", self.emit_.dim(terms[0])) as k:
             self._sum(terms[1:], [*at, k], accumulate)
+
+    def _right(self, batch: Index, block: Expr, number: int, width: int, term: Index) -> Expr:
+        """The vector of columns of block `number` of a tile, from where it stands."""
+        lanes = tirx.Ramp(index(0), index(1), COLUMNS)
+        if self._panel is None:
+            return self.form.right(batch, block, lanes, term)
+        start, lanes = match(self._panel_offset(number, width, term), lanes)
+        return self.emit_.load(self._panel, start + lanes)
+
+    def _panel_offset(self, number: int, width: int, term: Index) -> Expr:
+        flat: Expr = index(0)
+        for size, k in zip(self.form.terms, term, strict=True):
+            flat = flat * self.emit_.dim(size) + k
+        return (flat * index(width) + index(number)) * index(COLUMNS)
+
+    def _gather(self, batch: Index, first: Expr, width: int, lanes: Expr | None) -> None:
+        """Copies the right elements of a column tile to scratch memory, one step of the sum together."""
+        emit, panel = self.emit_, self._panel
+        if panel is None:
+            return
+        vector = tirx.Ramp(index(0), index(1), COLUMNS)
+
+        def copy(term: Index) -> None:
+            for j in range(width):
+                block = emit.bind(first + index(j))
+                start = emit.bind(self._panel_offset(j, width, term))
+                wide, ramp = match(start, vector)
+                if lanes is None:
+                    emit.store(panel, wide + ramp, self.form.right(batch, block, vector, term))
+                    continue
+                emit.store(panel, wide + ramp, const(0.0, "float32"))
+                with emit.loop("lane", lanes) as lane:
+                    element = self.form.right(batch, block, lane, term)
+                    emit.store(panel, start + lane, element)
+
+        self._sum(self.form.terms, [], copy)
 
     def _store(
         self,

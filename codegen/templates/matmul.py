@@ -1,0 +1,68 @@
+"""Matrix product as a contraction (see `bireme.codegen.templates.contraction`)."""
+
+from __future__ import annotations
+
+from bireme.codegen.evaluate import Index
+from bireme.codegen.templates import contraction
+from bireme.codegen.templates.common import Emission, Work
+from bireme.codegen.templates.contraction import Form, RowIndex
+from bireme.codegen.templates.tiles import COLUMNS
+from bireme.codegen.tir import Expr, index, match
+from bireme.ir import Dim, Graph, Op, Value
+
+# With fewer rows than this, gathering columns first costs more than it saves.
+_ROWS_WORTH_PACKING = 4
+
+
+def matches(graph: Graph) -> bool:
+    """Whether the group is a float matrix product and ops on its result."""
+    anchor = contraction.anchor_of(graph)
+    if anchor is None or anchor.name != "matmul":
+        return False
+    return anchor.attrs["block"] in (1, COLUMNS)
+
+
+def emit(e: Emission) -> Work:
+    anchor = contraction.anchor_of(e.graph)
+    assert anchor is not None
+    return contraction.emit(e, _form(e, anchor))
+
+
+def _form(e: Emission, matmul: Op) -> Form:
+    a, b = matmul.operands
+    *batch_sizes, rows, columns = matmul.result.type.shape
+    packed = matmul.attrs["block"] > 1
+
+    def left(batch: Index, block: Expr, row: RowIndex, term: Index) -> Expr:
+        return e.evaluator.at(a, [*_batch_of(a, batch), row[1], *term])
+
+    def right(batch: Index, block: Expr, lane: Expr, term: Index) -> Expr:
+        if packed:
+            return e.evaluator.at(b, [block, *term, lane])
+        start, wide = match(block * index(COLUMNS), lane)
+        return e.evaluator.at(b, [*_batch_of(b, batch), *term, start + wide])
+
+    def place(batch: Index, block: Expr, row: RowIndex, lane: Expr) -> Index:
+        start, wide = match(block * index(COLUMNS), lane)
+        return [*batch, row[1], start + wide]
+
+    few = isinstance(rows, int) and rows < _ROWS_WORTH_PACKING
+    ragged = not isinstance(columns, int) or columns % COLUMNS != 0
+    return Form(
+        anchor=matmul.result,
+        batch=tuple(batch_sizes),
+        rows=(1, rows),
+        columns=columns,
+        terms=(a.type.shape[-1],),
+        left=left,
+        right=right,
+        place=place,
+        pack=not packed and (ragged or not few),
+    )
+
+
+def _batch_of(operand: Value, batch: Index) -> Index:
+    """The batch index of an operand whose batch axes may be fewer or of size 1."""
+    sizes: tuple[Dim, ...] = operand.type.shape[:-2]
+    own = batch[len(batch) - len(sizes) :]
+    return [index(0) if size == 1 else at for size, at in zip(sizes, own, strict=True)]
