@@ -126,11 +126,11 @@ def _bound(end: Any, size: Dim, default: Dim, least: Sizes) -> Dim:
 def _range(part: slice, size: Dim, least: Sizes) -> tuple[Dim, Dim, int]:
     """(first index, length, step) of a slice."""
     step = 1 if part.step is None else int(part.step)
-    symbolic = any(isinstance(d, DimExpr) for d in (size, part.start, part.stop))
-    if not symbolic:
-        numbers = range(*part.indices(int(size)))  # type: ignore[call-overload]
+    bounds = (part.start, part.stop)
+    if isinstance(size, int) and not any(isinstance(b, DimExpr) for b in bounds):
+        numbers = range(*part.indices(size))
         return (numbers.start if len(numbers) else 0), len(numbers), step
-    if step < 0 and (part.start is not None or part.stop is not None):
+    if step < 0 and bounds != (None, None):
         raise BiremeError("BM1006", "a negative step with bounds on a symbolic axis", hint=_HINT)
     if step < 0:
         return size - 1, ceildiv(size, -step), step
