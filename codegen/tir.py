@@ -168,6 +168,12 @@ class Emitter:
         """Names a value, so that it is calculated once however often it is used."""
         if isinstance(value, (tirx.Var, tirx.IntImm, tirx.FloatImm)):
             return value
+        if lanes_of(value) > 1 and scalar_type(value) == "bool":
+            # TVM's analysis of a named vector comparison fails ("mismatched types"): keep it as bytes.
+            place = tirx.Ramp(index(0), index(1), lanes_of(value))
+            held = self.scratch("mask", "uint8", lanes_of(value))
+            self.add(ts.BufferStore(held, cast(value, "uint8"), [place]))
+            return from_storage(tirx.BufferLoad(held, [place]), DType.BOOL)
         variable = tirx.Var(self._name(stem), value.ty)
         self.add(ts.Bind(variable, value))
         return variable
