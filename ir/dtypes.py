@@ -71,7 +71,9 @@ class DType(Enum):
         if isinstance(value, str) and value in _BY_NAME:
             return _BY_NAME[value]
         try:
-            return _BY_NUMPY[np.dtype(getattr(value, "dtype", value))]
+            # A NumPy scalar class has a `dtype` too, but that is a descriptor.
+            named = value if isinstance(value, type) else getattr(value, "dtype", value)
+            return _BY_NUMPY[np.dtype(named)]
         except (TypeError, KeyError):
             names = ", ".join(_BY_NAME)
             raise BiremeError("BM2003", f"expected one of {names}; found {value!r}") from None
