@@ -13,10 +13,12 @@ from bireme.passes.fold_constants import FoldConstants
 from bireme.passes.fuse import Fuse
 from bireme.passes.layout import Layout
 from bireme.passes.manager import Dump, Pass, PassRecord, run_passes
+from bireme.passes.decompose import Decompose
+from bireme.passes.simplify import Simplify
 from bireme.targets.description import Description
 
 PASSES: dict[str, type[Pass]] = {
-    each.name: each for each in (Cse, Dce, FoldBatchNorm, FoldConstants, Fuse, Layout)
+    each.name: each for each in (Cse, Dce, Decompose, FoldBatchNorm, FoldConstants, Fuse, Layout, Simplify)
 }
 
 DEFAULT: tuple[Pass, ...] = (

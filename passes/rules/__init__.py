@@ -1,0 +1,1 @@
+"""Lists of rewrite rules, one file for each subject; passes concatenate them."""

@@ -1,0 +1,215 @@
+"""Identities of element-wise arithmetic.
+
+Exact for integers. For floats every rule keeps infinities and NaNs; two things may differ from the op
+by op result: the sign of a zero (`x + 0` is `x`), and rounding where constants are combined.
+"""
+
+from __future__ import annotations
+
+from math import frexp, isfinite
+
+import numpy as np
+
+from bireme.ir import Builder, DType, Op, Value
+from bireme.ir.reference import run_op
+from bireme.passes.rewrite import Rule, rule
+from bireme.passes.values import producer, producer_for_one, uniform
+
+# op -> the number that, as an operand, changes nothing; True where it may be the left one too.
+_NEUTRAL: dict[str, tuple[float, bool]] = {
+    "add": (0, True),
+    "sub": (0, False),
+    "mul": (1, True),
+    "div": (1, False),
+    "pow": (1, False),
+    "bitwise_or": (0, True),
+    "bitwise_xor": (0, True),
+    "shift_left": (0, False),
+    "shift_right": (0, False),
+    "logical_or": (False, True),
+    "logical_xor": (False, True),
+    "logical_and": (True, True),
+}
+
+
+@rule(*_NEUTRAL)
+def _neutral_operand(op: Op, b: Builder) -> Value | None:
+    number, commutes = _NEUTRAL[op.name]
+    x, y = op.operands
+    for kept, other in ((x, y), (y, x))[: 2 if commutes else 1]:
+        if kept.type == op.result.type and uniform(other) == number:
+            return kept
+    return None
+
+
+# Unary ops that undo themselves, and those that do nothing the second time.
+_INVOLUTIONS = ("neg", "logical_not", "bitwise_not")
+_IDEMPOTENT = ("abs", "relu", "ceil", "floor", "round", "sign")
+
+
+@rule(*_INVOLUTIONS)
+def _twice_is_nothing(op: Op, b: Builder) -> Value | None:
+    inner = producer(op.operands[0], op.name)
+    return inner.operands[0] if inner else None
+
+
+@rule(*_IDEMPOTENT)
+def _twice_is_once(op: Op, b: Builder) -> Value | None:
+    return op.operands[0] if producer(op.operands[0], op.name) else None
+
+
+@rule("abs")
+def _abs_of_neg(op: Op, b: Builder) -> Value | None:
+    inner = producer(op.operands[0], "neg")
+    return b.op("abs", inner.operands).result if inner else None
+
+
+@rule("cast")
+def _cast_to_own_type(op: Op, b: Builder) -> Value | None:
+    (x,) = op.operands
+    return x if x.type == op.result.type else None
+
+
+@rule("cast")
+def _cast_of_widening(op: Op, b: Builder) -> Value | None:
+    """A cast that loses nothing before another cast makes no difference."""
+    inner = producer(op.operands[0], "cast")
+    if inner is None:
+        return None
+    (x,) = inner.operands
+    if not _holds(inner.result.type.dtype, x.type.dtype):
+        return None
+    return b.op("cast", [x], dtype=op.attrs["dtype"]).result
+
+
+def _holds(wide: DType, narrow: DType) -> bool:
+    """Whether `wide` has every value of `narrow`."""
+    if narrow is DType.BOOL:
+        return True
+    if wide is DType.BOOL:
+        return False
+    if wide.is_float and narrow.is_float:
+        return np.can_cast(narrow.numpy, wide.numpy) if DType.BF16 not in (wide, narrow) else (
+            wide in (DType.F32, DType.F64) or wide is narrow
+        )
+    if wide.is_float or narrow.is_float:
+        return wide is DType.F64 and narrow.bits <= 32 and not narrow.is_float
+    return np.can_cast(narrow.numpy, wide.numpy)
+
+
+@rule("where")
+def _where_decided(op: Op, b: Builder) -> Value | None:
+    condition, x, y = op.operands
+    if x == y and x.type == op.result.type:
+        return x
+    chosen = uniform(condition)
+    if chosen is None:
+        return None
+    kept = x if chosen else y
+    return kept if kept.type == op.result.type else None
+
+
+@rule("sub")
+def _subtracted_constant(op: Op, b: Builder) -> Value | None:
+    """x - c = x + (-c), so that constants can be combined."""
+    x, y = op.operands
+    array, owner = y.constant, y.owner
+    if array is None or owner is None or x.constant is not None:
+        return None
+    (negative,) = run_op("neg", [array]) if y.type.dtype.is_signed else (None,)
+    if negative is None:
+        return None
+    result: Value = b.add(x, b.constant(negative, owner.attrs["name"]))
+    return result
+
+
+@rule("div")
+def _divided_by_power_of_two(op: Op, b: Builder) -> Value | None:
+    """x / c = x * (1 / c), where 1 / c is exact."""
+    x, y = op.operands
+    array, owner = y.constant, y.owner
+    if array is None or owner is None or not y.type.dtype.is_float or array.size == 0:
+        return None
+    if y.type.dtype is DType.BF16 or not all(map(_is_power_of_two, array.reshape(-1).tolist())):
+        return None
+    with np.errstate(all="ignore"):
+        inverse = np.reciprocal(array)
+    if not np.isfinite(inverse).all() or not (np.reciprocal(inverse) == array).all():
+        return None
+    result: Value = b.mul(x, b.constant(inverse, owner.attrs["name"]))
+    return result
+
+
+def _is_power_of_two(number: float) -> bool:
+    return number != 0 and isfinite(number) and abs(frexp(number)[0]) == 0.5
+
+
+@rule("pow")
+def _small_power(op: Op, b: Builder) -> Value | None:
+    x, exponent = op.operands
+    if x.type != op.result.type:
+        return None
+    number = uniform(exponent)
+    if number == 2:
+        return b.op("mul", [x, x]).result
+    if number == 3:
+        return b.op("mul", [b.mul(x, x), x]).result
+    return None
+
+
+@rule("maximum")
+def _maximum_with_zero(op: Op, b: Builder) -> Value | None:
+    for x, other in (op.operands, op.operands[::-1]):
+        if x.type == op.result.type and x.type.dtype.is_signed and uniform(other) == 0:
+            return b.op("relu", [x]).result
+    return None
+
+
+_COMBINED = ("add", "mul", "minimum", "maximum", "logical_and", "logical_or")
+
+
+@rule(*_COMBINED)
+def _combined_constants(op: Op, b: Builder) -> Value | None:
+    """(x + c) + d = x + (c + d), and the same for other associative ops."""
+    split = _with_constant(op)
+    if split is None:
+        return None
+    value, outer = split
+    inner = producer_for_one(value, op.name)
+    if inner is None:
+        return None
+    deeper = _with_constant(inner)
+    if deeper is None:
+        return None
+    x, first = deeper
+    arrays = [v.constant for v in (first, outer)]
+    (combined,) = run_op(op.name, [a for a in arrays if a is not None])
+    if combined.size > max(a.size for a in arrays if a is not None):
+        return None
+    owner = (first if first.type.rank >= outer.type.rank else outer).owner
+    assert owner is not None
+    return b.op(op.name, [x, b.constant(combined, owner.attrs["name"])]).result
+
+
+def _with_constant(op: Op) -> tuple[Value, Value] | None:
+    """The operands of a commutative op as (value, constant), when one is constant."""
+    x, y = op.operands
+    if (x.constant is None) == (y.constant is None):
+        return None
+    return (x, y) if y.constant is not None else (y, x)
+
+
+RULES: list[Rule] = [
+    _neutral_operand,
+    _twice_is_nothing,
+    _twice_is_once,
+    _abs_of_neg,
+    _cast_to_own_type,
+    _cast_of_widening,
+    _where_decided,
+    _subtracted_constant,
+    _divided_by_power_of_two,
+    _small_power,
+    _maximum_with_zero,
+    _combined_constants,
+]
