@@ -124,7 +124,7 @@ class Emitter:
 
     def op(self, name: str, operands: Sequence[Any], **attrs: Any) -> list[Tensor]:
         """Makes or computes op `name`."""
-        tensors = self._tensors(operands)
+        tensors = self._tensors(operands, skip=1 if name == "where" else 0)
         if tensors and all(t.known is not None for t in tensors):
             folded = self._fold(name, tensors, attrs)
             if folded is not None:
@@ -164,8 +164,9 @@ class Emitter:
 
         return make
 
-    def _tensors(self, operands: Sequence[Any]) -> list[Tensor]:
-        like = next((t.dtype for t in operands if isinstance(t, Tensor)), None)
+    def _tensors(self, operands: Sequence[Any], skip: int) -> list[Tensor]:
+        """The operands, numbers in the type of the first Tensor after the first `skip`."""
+        like = next((t.dtype for t in operands[skip:] if isinstance(t, Tensor)), None)
         result = []
         for operand in operands:
             if not isinstance(operand, Tensor):

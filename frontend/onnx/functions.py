@@ -50,13 +50,16 @@ def _type_proto(tensor: Tensor) -> TypeProto:
 
 
 def bind_attributes(
-    function: FunctionProto, call: NodeProto, absent: set[str]
+    function: FunctionProto, call: NodeProto, absent: set[str], schema: OpSchema | None = None
 ) -> list[NodeProto]:
     """The body's nodes with references to the call's attributes replaced by their values.
 
-    `absent` names formal inputs that the call leaves out; nodes then see an empty name.
+    `absent` names formal inputs that the call leaves out; nodes then see an empty name. Attributes that
+    the call leaves out too have the default of the function or of the `schema`.
     """
-    given = {a.name: a for a in function.attribute_proto}
+    known = schema.attributes if schema is not None else {}
+    given = {k: a.default_value for k, a in known.items() if a.default_value.type}
+    given.update({a.name: a for a in function.attribute_proto})
     given.update({a.name: a for a in call.attribute})
     return [_bound(node, given, absent) for node in function.node]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
+from onnx.defs import OpSchema
 
 from bireme.frontend.onnx.bounds import Bounds
 from bireme.frontend.onnx.emit import Emitter, Tensor, data
@@ -133,7 +134,15 @@ class Importer:
             names = ", ".join(repr(s.values.name) for s in proto.sparse_initializer)
             raise BiremeError("BM1003", f"sparse initializers: {names}", hint="store them densely")
         for tensor in proto.initializer:
-            scope.set(tensor.name, data(self.reader.read(tensor), tensor.name))
+            try:
+                found = data(self.reader.read(tensor), tensor.name)
+            except BiremeError as error:
+                if error.code != "BM1003":
+                    raise
+                self._report(tensor.name, "(initializer)", "", scope.opsets.get("", 0), error)
+                scope.set(tensor.name, None)
+            else:
+                scope.set(tensor.name, found)
 
     def _inputs(self, proto: GraphProto, scope: Scope, constants: Mapping[str, Array]) -> None:
         unknown = sorted(set(constants) - {i.name for i in proto.input})
@@ -208,7 +217,7 @@ class Importer:
         inputs = [scope.get(i) if i else None for i in proto.input]
         if converter is None:
             body = schema_function(schema, proto, opset, inputs)
-            return self._call(body, proto, inputs, scope, emitter, name)
+            return self._call(body, proto, inputs, scope, emitter, name, schema)
         node = Node(proto, name, opset, inputs, emitter, self.reader, scope)
         made = converter(node)
         node.check_all_read(schema)
@@ -226,6 +235,7 @@ class Importer:
         scope: Scope,
         emitter: Emitter,
         name: str,
+        schema: OpSchema | None = None,
     ) -> list[Tensor | None]:
         """Imports the body of a function in place of its call."""
         inner = Scope(self, opsets_of(function), None, f"{name}/", scope.depth + 1, False)
@@ -238,7 +248,7 @@ class Importer:
                 absent.add(formal)
             else:
                 inner.set(formal, actual)
-        nodes = bind_attributes(function, proto, absent)
+        nodes = bind_attributes(function, proto, absent, schema)
         self._walk(nodes, inner, emitter)
         emitter.at(name)
         wanted = list(function.output)[: len(proto.output)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, TypeProto
+from onnx import ModelProto, TensorProto, TypeProto, numpy_helper
 
 # Inputs that the ONNX specification uses as shapes, axes, counts or other parameters, by operator. A model
 # from an exporter holds them as data; node tests feed them like pictures.
@@ -66,7 +66,15 @@ class Case:
     def inputs(self, data_set: int) -> dict[str, Any]:
         """Arrays of one data set by input name."""
         names = [i.name for i in self.model.graph.input]
-        return dict(zip(names, self.data_sets[data_set][0], strict=False))
+        values = map(as_array, self.data_sets[data_set][0])
+        return dict(zip(names, values, strict=False))
+
+
+def as_array(value: Any) -> Any:
+    """A test's value as an array; None stays None (an absent optional input)."""
+    if isinstance(value, TensorProto):
+        return numpy_helper.to_array(value)
+    return None if value is None else np.asarray(value)
 
 
 def load_cases() -> tuple[list[Case], dict[str, int]]:
@@ -133,7 +141,7 @@ def _parameters(model: ModelProto) -> set[str]:
 
 def difference(expected: Any, found: Any, rtol: float, atol: float) -> str:
     """How one output differs from what is expected; empty when it does not."""
-    expected, found = np.asarray(expected), np.asarray(found)
+    expected, found = as_array(expected), np.asarray(found)
     if expected.dtype != found.dtype or expected.shape != found.shape:
         wanted = f"{expected.dtype}{list(expected.shape)}"
         return f"expected {wanted}; found {found.dtype}{list(found.shape)}"

@@ -161,7 +161,7 @@ def _transpose_pads(
             raise BiremeError("BM1007", f"the padding depends on the input's size {size}")
         if wanted is None:
             total = max(total, 0)
-        half = total // 2 if total >= 0 else -(-total // 2)
+        half = total // 2
         # ONNX: SAME_UPPER puts the odd element at the end, any other choice at the beginning.
         first, second = (half, total - half) if auto == "SAME_UPPER" else (total - half, half)
         before.append(first)

@@ -76,6 +76,8 @@ class _Loop:
         *carried, step = _arguments(block)
         try:
             condition, *results = self._run(inner, step, scalar(1, DType.BOOL), carried)
+            if any(not r.supported for r in self.reports[self.before :]):
+                raise BiremeError("BM1003", "the body has nodes that are not supported")
             if condition.array is None or not bool(condition.array):
                 return self._while()
             inner.end(results)
@@ -185,7 +187,14 @@ def _old_scan(n: Node) -> list[Tensor]:
     raise BiremeError("BM1003", "Scan with a batch axis (opset 8)", hint="export with opset 9 or newer")
 
 
+def _has_element(n: Node) -> Tensor:
+    """Of a tensor, which is all that an input can be here: whether it is there at all."""
+    return scalar(n.get(0) is not None, DType.BOOL)
+
+
 TABLE: Table = {
+    "OptionalGetElement": lambda n: n[0],
+    "OptionalHasElement": _has_element,
     "If": _if,
     "Loop": lambda n: _Loop(n).convert(),
     "Scan": ((8, _old_scan), (9, _scan)),

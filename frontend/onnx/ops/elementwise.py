@@ -50,7 +50,7 @@ def _is_inf(n: Node) -> Tensor:
 
 def _mod(n: Node) -> Tensor:
     fmod = n.flag("fmod")
-    if n[0].dtype.is_float and not fmod:
+    if n[0].dtype.is_float and not fmod and n.opset < 28:
         raise BiremeError("BM1006", "attribute 'fmod' must be 1 for floating-point inputs")
     return n.b.mod(n[0], n[1], fmod=fmod)
 
@@ -106,6 +106,15 @@ def _cast_like(n: Node) -> Tensor:
     return cast(n, n[0], n[1].dtype)
 
 
+def _bit_cast(n: Node) -> Tensor:
+    x, dtype = n[0], n.dtype("to")
+    if x.dtype.bits != dtype.bits:
+        raise BiremeError("BM1006", f"{x.dtype.label} and {dtype.label} differ in width")
+    if x.dtype.is_integer and dtype.is_integer or x.dtype is dtype:
+        return cast(n, x, dtype)
+    raise BiremeError("BM1003", f"the bits of {x.dtype.label} as {dtype.label}")
+
+
 def _dropout(n: Node) -> list[Tensor]:
     n.number("ratio", 0.5)
     n.integer("seed", 0)
@@ -128,6 +137,7 @@ TABLE: Table = {
     "Asinh": unary("asinh"),
     "Atan": unary("atan"),
     "Atanh": unary("atanh"),
+    "BitCast": _bit_cast,
     "BitShift": _bit_shift,
     "BitwiseAnd": _binary("bitwise_and"),
     "BitwiseNot": unary("bitwise_not"),

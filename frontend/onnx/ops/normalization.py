@@ -12,15 +12,24 @@ from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, DType
 
 
-def _batch(n: Node) -> Tensor:
-    if n.flag("training_mode") or (n.opset >= 14 and n.outputs > 1):
-        raise BiremeError("BM1003", "training mode updates the statistics")
+def _batch(n: Node) -> list[Tensor]:
     if n.opset < 9 and not n.flag("spatial", True):
         raise BiremeError("BM1003", "attribute 'spatial' = 0 is not supported")
-    n.number("momentum", 0.9)
-    x = n[0]
-    parameters = [cast(n, n[i], x.dtype) for i in range(1, 5)]
-    return n.b.batch_norm(x, *parameters, epsilon=n.number("epsilon", 1e-5))
+    x, momentum, epsilon = n[0], n.number("momentum", 0.9), n.number("epsilon", 1e-5)
+    scale, bias = (cast(n, n[i], x.dtype) for i in (1, 2))
+    if not n.flag("training_mode"):
+        statistics = [cast(n, n[i], x.dtype) for i in (3, 4)]
+        return [n.b.batch_norm(x, scale, bias, *statistics, epsilon=epsilon)]
+    axes = tuple(i for i in range(x.rank) if i != 1)
+    mean = n.b.reduce_mean(x, axes=axes, keepdims=True)
+    centred = n.b.sub(x, mean)
+    variance = n.b.reduce_mean(n.b.mul(centred, centred), axes=axes, keepdims=False)
+    mean = reshape(n.b, mean, variance.shape)
+    running = [
+        n.b.add(n.b.mul(n[i], momentum), n.b.mul(cast(n, now, n[i].dtype), 1 - momentum))
+        for i, now in ((3, mean), (4, variance))
+    ]
+    return [n.b.batch_norm(x, scale, bias, mean, variance, epsilon=epsilon), *running]
 
 
 def _instance(n: Node) -> Tensor:

@@ -61,6 +61,8 @@ def _dft(n: Node) -> Tensor:
     if axis == x.rank - 1:
         raise BiremeError("BM1006", "the last axis holds the real and imaginary part")
     points = int(n.scalar(1)) if n.get(1) is not None else x.shape[axis]
+    if n.get(1) is None and inverse and onesided and isinstance(points, int):
+        points = 2 * (points - 1)
     if not isinstance(points, int):
         raise BiremeError("BM1007", f"the number of points {points} is not known")
     order = [i for i in range(x.rank - 1) if i != axis] + [axis, x.rank - 1]
@@ -68,11 +70,11 @@ def _dft(n: Node) -> Tensor:
     have = x.shape[-2]
     if not isinstance(have, int):
         raise BiremeError("BM1007", f"the length {have} of the signal is not known")
+    if onesided and inverse:
+        return _inverse_real(n, x, points, order, have)
     if have < points:
         x = pad(n.b, x, [0] * x.rank, [*[0] * (x.rank - 2), points - have, 0])
     x = cut(n.b, x, x.rank - 2, 0, points)
-    if onesided and inverse:
-        return _inverse_real(n, x, points, order, have)
     bins = points // 2 + 1 if onesided else points
     return transpose(n.b, _transform(n, x, points, bins, inverse), np.argsort(order).tolist())
 
