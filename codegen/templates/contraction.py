@@ -25,6 +25,12 @@ from bireme.ir import Dim, DType, Fusion, Graph, Op, Value, ceildiv, product
 # Bytes of weights that the column blocks of one task take: they should stay in the second-level cache.
 _GROUP_BYTES = 256 << 10
 _LEAST_GROUP = 4
+# Column blocks that make gathering the rows of a task worth it.
+_GATHERED_GROUP = 16
+# float32 elements in a cache line.
+_LINE = 16
+# Tasks to have at least, so that threads of unequal speed finish together.
+_LEAST_TASKS = 16
 
 RowIndex = tuple[Expr, Expr]
 
@@ -38,8 +44,10 @@ class Form:
     vector, one element a column), `right(batch, block, lane, term)` the right one at a lane or a vector of
     lanes, `place(batch, block, row, lane)` the index of the result there.
 
-    `pack` says that right elements are scattered in memory: each column tile is gathered in scratch memory
-    first. `unroll` writes the loops of the sum out, so that neighbouring rows share what they load.
+    `gather_right` says that right elements are scattered in memory: each column tile is gathered in scratch
+    memory first. `gather_left` does the same for the rows of a task: rows that lie a multiple of 4 KiB apart
+    would otherwise drive each other out of the first-level cache. `unroll` writes the loops of the sum out,
+    so that neighbouring rows share what they load.
     """
 
     anchor: Value
@@ -50,7 +58,8 @@ class Form:
     left: Callable[[Index, Expr, RowIndex, Index], Expr]
     right: Callable[[Index, Expr, Expr, Index], Expr]
     place: Callable[[Index, Expr, RowIndex, Expr], Index]
-    pack: bool = False
+    gather_right: bool = False
+    gather_left: bool = False
     unroll: bool = False
 
     @property
@@ -76,7 +85,8 @@ def divide(form: Form) -> Division:
     """Tasks of some 10⁵ to 10⁶ products, with the weights of each within a cache."""
     depth = max(1, estimate(form.depth))
     blocks = form.blocks
-    group = max(_LEAST_GROUP, _GROUP_BYTES // (depth * COLUMNS * 4) // _LEAST_GROUP * _LEAST_GROUP)
+    least = _GATHERED_GROUP if form.gather_left else 1 if form.unroll else _LEAST_GROUP
+    group = max(least, _GROUP_BYTES // (depth * COLUMNS * 4) // _LEAST_GROUP * _LEAST_GROUP)
     if isinstance(blocks, int):
         group = min(group, blocks)
     if form.rows[0] == 1:
@@ -86,6 +96,9 @@ def divide(form: Form) -> Division:
         positions = None
         output_rows = max(1, ROW_GROUP // max(1, estimate(form.rows[1])))
         chunks = ceildiv(form.rows[0], output_rows)
+    others = max(1, estimate(product(form.batch) * chunks))
+    while group >= 2 * least and others * -(-estimate(blocks) // group) < _LEAST_TASKS:
+        group //= 2
     tasks = product(form.batch) * chunks * ceildiv(blocks, group)
     return Division(output_rows, positions, group, Work(tasks))
 
@@ -107,8 +120,23 @@ class _Kernel:
         width = 1 if form.unroll else min(blocks, division.group)
         self.tile = choose_tile(e.level, rows, width, depth, grouped)
         self._panel: Buffer | None = None
-        if form.pack:
+        self._lines: Buffer | None = None
+        if form.gather_right:
             self._panel = workspace_view(e.emit, e.workspace, index(0), DType.F32)
+        if form.gather_left:
+            start = e.emit.dim(self._panel_bytes())
+            self._lines = workspace_view(e.emit, e.workspace, start, DType.F32)
+
+    def _panel_bytes(self) -> Dim:
+        """Scratch for the gathered right elements of a column tile."""
+        return self.form.depth * (self.tile.blocks * COLUMNS * 4) if self.form.gather_right else 0
+
+    def _lines_bytes(self) -> Dim:
+        """Scratch for the gathered left elements of a task's rows, whole tiles."""
+        if not self.form.gather_left:
+            return 0
+        height = self.tile.rows
+        return self.form.depth * (-(-ROW_GROUP // height) * height * 4)
 
     def emit(self) -> Work:
         e, form, division = self.e, self.form, self.division
@@ -131,10 +159,10 @@ class _Kernel:
             else:
                 last = emit.bind(tirx.min(first + chunk, position_count), "last")
                 span = (index(0), index(1), first, last)
+            self._gather_lines(batch, first_block, span)
             self._columns(batch, first_block, count, span)
             self._borders(batch, first_block, count, span)
-        panel = form.depth * (self.tile.blocks * COLUMNS * 4) if form.pack else 0
-        return Work(division.work.tasks, panel)
+        return Work(division.work.tasks, self._panel_bytes() + self._lines_bytes())
 
     def _columns(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:
         """All column tiles of a task: whole tiles, then single blocks, then the incomplete block."""
@@ -173,7 +201,7 @@ class _Kernel:
             if _value(tiles) != 0:
                 with emit.loop("rows", tiles) as tile:
                     at = emit.bind(first + tile * index(height))
-                    self._tile(batch, block, row, at, Tile(height, width), lanes, None)
+                    self._tile(batch, block, row, at, Tile(height, width), lanes, None, tile)
             left = emit.bind(count - tiles * index(height), "left")
             if _value(left) == 0:
                 return
@@ -183,10 +211,10 @@ class _Kernel:
                 if known == 0:
                     return
                 with emit.when(left > index(0)):
-                    self._tile(batch, block, row, at, Tile(known, width), lanes, None)
+                    self._tile(batch, block, row, at, Tile(known, width), lanes, None, tiles)
                 return
             with emit.when(left > index(0)):
-                self._tile(batch, block, row, at, Tile(height, width), lanes, left)
+                self._tile(batch, block, row, at, Tile(height, width), lanes, left, tiles)
 
     def _left_over(self, left: Expr) -> int | None:
         """Rows of the last tile when that is known: only the last task of a row has one."""
@@ -206,8 +234,9 @@ class _Kernel:
         tile: Tile,
         lanes: Expr | None,
         rows: Expr | None,
+        number: Expr,
     ) -> None:
-        """One register tile. With `rows` only that many of its rows exist, with `lanes` columns."""
+        """Register tile `number` of a task. With `rows` only that many rows exist, with `lanes` columns."""
         emit, form = self.emit_, self.form
         vector = tirx.Ramp(index(0), index(1), COLUMNS)
         sums = [
@@ -230,7 +259,7 @@ class _Kernel:
                 emit.bind(self._right(batch, b, j, tile.blocks, term)) for j, b in enumerate(blocks)
             ]
             for i in range(tile.rows):
-                element = form.left(batch, block, (row, read[i]), term)
+                element = self._left(batch, block, (row, read[i]), number, i, term)
                 for j in range(tile.blocks):
                     scalar, column = match(element, vectors[j])
                     total = emit.load(sums[i][j], vector) + scalar * column
@@ -264,6 +293,38 @@ class _Kernel:
             return self.form.right(batch, block, lanes, term)
         start, lanes = match(self._panel_offset(number, width, term), lanes)
         return self.emit_.load(self._panel, start + lanes)
+
+    def _left(
+        self, batch: Index, block: Expr, row: RowIndex, tile: Expr, line: int, term: Index
+    ) -> Expr:
+        """The left element of line `line` of a row tile, from where it stands."""
+        if self._lines is None:
+            return self.form.left(batch, block, row, term)
+        return self.emit_.load(self._lines, self._line_offset(tile, term) + index(line))
+
+    def _line_offset(self, tile: Expr, term: Index) -> Expr:
+        """Where the lines of a row tile start for a step of the sum: lines stand side by side."""
+        (depth,), (k,) = self.form.terms, term
+        return (tile * self.emit_.dim(depth) + k) * index(self.tile.rows)
+
+    def _gather_lines(self, batch: Index, block: Expr, span: tuple[Expr, ...]) -> None:
+        """Copies the left elements of a task's rows to scratch memory; missing rows repeat the last."""
+        emit, lines, height = self.emit_, self._lines, self.tile.rows
+        if lines is None:
+            return
+        _, _, first, last = span
+        tiles = emit.opaque(tirx.truncdiv(last - first + index(height - 1), index(height)))
+        (depth,) = self.form.terms
+        # A cache line of each row in turn, so that what is read and what is written stay cached.
+        runs = emit.opaque(emit.dim(ceildiv(depth, _LINE)))
+        with emit.loop("tile", tiles) as tile, emit.loop("run", runs) as run:
+            start = emit.bind(run * index(_LINE))
+            count = emit.bind(tirx.min(index(_LINE), emit.dim(depth) - start))
+            with emit.loop("line", index(height)) as line:
+                row = emit.bind(tirx.min(first + tile * index(height) + line, last - index(1)))
+                with emit.loop("k", count, start=start) as k:
+                    element = self.form.left(batch, block, (index(0), row), [k])
+                    emit.store(lines, self._line_offset(tile, [k]) + line, element)
 
     def _panel_offset(self, number: int, width: int, term: Index) -> Expr:
         flat: Expr = index(0)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from bireme.codegen.evaluate import Index
 from bireme.codegen.templates import contraction
-from bireme.codegen.templates.common import Emission, Work
+from bireme.codegen.templates.common import Emission, Work, estimate
 from bireme.codegen.templates.contraction import Form, RowIndex
 from bireme.codegen.templates.tiles import COLUMNS
 from bireme.codegen.tir import Expr, index, match
 from bireme.ir import Dim, Graph, Op, Value
 
-# With fewer rows than this, gathering columns first costs more than it saves.
-_ROWS_WORTH_PACKING = 4
+# With fewer rows than this, gathering columns first costs more than it saves; and with fewer products or
+# columns, gathering rows.
+_ROWS_WORTH_GATHERING = 4
+_DEPTH_WORTH_GATHERING = 256
+_COLUMNS_WORTH_GATHERING = 128
 
 
 def matches(graph: Graph) -> bool:
@@ -46,7 +49,9 @@ def _form(e: Emission, matmul: Op) -> Form:
         start, wide = match(block * index(COLUMNS), lane)
         return [*batch, row[1], start + wide]
 
-    few = isinstance(rows, int) and rows < _ROWS_WORTH_PACKING
+    few = isinstance(rows, int) and rows < _ROWS_WORTH_GATHERING
+    depth = estimate(a.type.shape[-1])
+    wide = depth >= _DEPTH_WORTH_GATHERING and estimate(columns) >= _COLUMNS_WORTH_GATHERING
     ragged = not isinstance(columns, int) or columns % COLUMNS != 0
     return Form(
         anchor=matmul.result,
@@ -57,7 +62,8 @@ def _form(e: Emission, matmul: Op) -> Form:
         left=left,
         right=right,
         place=place,
-        pack=not packed and (ragged or not few),
+        gather_right=not packed and (ragged or not few),
+        gather_left=wide and not few,
     )
 
 
