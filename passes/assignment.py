@@ -1,8 +1,8 @@
 """Chooses between two forms for every value of a graph so that conversions cost least.
 
-A pure function over a small data structure. Each node makes its values, and reads its operands, in one
-of two forms. A value that is read in the other form is converted once, however many read it. The choice
-that costs least in total is a minimum cut, so it is exact.
+A pure function over a small data structure. Each node makes its values, and reads its operands, in
+one of two forms. A value that is read in the other form is converted once, however many read it.
+The choice that costs least in total is a minimum cut, so it is exact.
 """
 
 from __future__ import annotations

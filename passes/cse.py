@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from bireme.ir import Block, Builder, Graph, Op, Value
+from bireme.ir import Block, Graph, Op, Value
 from bireme.ir.opdef import Array
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.targets.description import Description
@@ -33,14 +33,14 @@ class Cse(Pass):
 
     name: ClassVar[str] = "cse"
 
-    def run(self, graph: Graph, description: Description) -> Outcome:
+    def run(self, graph: Graph, _description: Description, /) -> Outcome:
         removed = _merge(graph.body, _Seen())
         return Outcome(removed > 0, f"merged {count(removed, 'op')}" if removed else "")
 
 
 @dataclass
 class _Seen:
-    """Expressions available at a place of the program; `outer` are those of the blocks around it."""
+    """Expressions available at a place; `outer` are those of the blocks around it."""
 
     expressions: dict[Hashable, Op] = field(default_factory=dict)
     outer: _Seen | None = None
@@ -81,8 +81,8 @@ def _key(op: Op) -> Hashable:
         return ("constant", result.type.dtype, result.type.shape, _Bytes(array))
     operands: list[Value] = op.operands
     names: Hashable = tuple(v.mlir for v in operands)
-    if op.definition.commutative:
-        names = frozenset(names) if len(set(operands)) == len(operands) else names
+    if op.definition.commutative and operands[0] != operands[1]:
+        names = frozenset(v.mlir for v in operands)
     attributes = tuple((name, op.mlir.attributes[name]) for name in sorted(op.mlir.attributes))
     return (op.name, names, attributes, tuple(v.mlir.type for v in op.results))
 

@@ -31,7 +31,7 @@ class Dce(Pass):
 
     name: ClassVar[str] = "dce"
 
-    def run(self, graph: Graph, description: Description) -> Outcome:
+    def run(self, graph: Graph, _description: Description, /) -> Outcome:
         removed = remove_unused(graph.body)
         named = {op.attrs["name"] for op in graph.walk() if op.name == "constant"}
         unused = [name for name in graph.weights if name not in named]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from bireme.ir import Builder, Dim, Graph, Op, TensorType, Value, product
 from bireme.ir.opdef import Array
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.rewrite import Rule, apply, rule
+from bireme.passes.values import weight_name
 from bireme.targets.description import Description
 
 
@@ -31,14 +32,15 @@ class Decompose(Pass):
         %4 = add(%3, reshape(%bias))
 
     The same for `instance_norm`. A `batch_norm` that could not be folded becomes arithmetic. A
-    `conv_transpose` whose windows do not overlap becomes a 1x1 convolution and a transpose. A `conv` or
-    pool over one spatial axis becomes one over two, the first of size 1. Results differ from the
-    original by rounding at most. `softmax`, `layer_norm` and `rms_norm` stay: each is a kernel.
+    `conv_transpose` whose windows do not overlap becomes a 1x1 convolution and a transpose. A
+    `conv` or pool over one spatial axis becomes one over two, the first of size 1. Results differ
+    from the original by rounding at most. `softmax`, `layer_norm` and `rms_norm` stay: each is a
+    kernel.
     """
 
     name: ClassVar[str] = "decompose"
 
-    def run(self, graph: Graph, description: Description) -> Outcome:
+    def run(self, graph: Graph, _description: Description, /) -> Outcome:
         used = apply(graph, RULES)
         if not used:
             return Outcome(False)
@@ -93,8 +95,8 @@ def _conv_transpose_without_overlap(op: Op, b: Builder) -> Value | None:
     channels are then interleaved with the spatial axes.
     """
     x, w = op.operands
-    attrs, weights, owner = op.attrs, w.constant, w.owner
-    if weights is None or owner is None or attrs["groups"] != 1 or weights.ndim != 4:
+    attrs, weights = op.attrs, w.constant
+    if weights is None or attrs["groups"] != 1 or weights.ndim != 4:
         return None
     _, filters, *kernel = weights.shape
     tiled = attrs["strides"] == tuple(kernel) and set(attrs["dilations"]) == {1}
@@ -103,7 +105,7 @@ def _conv_transpose_without_overlap(op: Op, b: Builder) -> Value | None:
     # [C, O, kh, kw] -> [O * kh * kw, C, 1, 1]
     matrix = np.ascontiguousarray(weights.reshape(weights.shape[0], -1).T)[..., None, None]
     conv = b.conv(
-        x, b.constant(matrix, owner.attrs["name"]),
+        x, b.constant(matrix, weight_name(w)),
         strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1),
     )  # fmt: skip
     batch, _, high, wide = x.type.shape
@@ -118,7 +120,7 @@ def _with_unit_axis(tensor: TensorType) -> tuple[Dim, ...]:
     return (*tensor.shape[:2], 1, *tensor.shape[2:])
 
 
-def _window_on_two_axes(op: Op) -> dict[str, object]:
+def _window_on_two_axes(op: Op) -> dict[str, Any]:
     """Attributes of a window op over one axis, for two axes."""
     attrs = dict(op.attrs)
     (before, after) = attrs["pads"]
@@ -134,13 +136,13 @@ def _conv_on_two_axes(op: Op, b: Builder) -> Value | None:
     x, w = op.operands
     if len(op.attrs["strides"]) != 1 or op.attrs["out_block"] > 1:
         return None
-    weights, owner = w.constant, w.owner
-    if weights is None or owner is None:
+    weights = w.constant
+    if weights is None:
         return None
     filters: Array = weights[:, :, None, :]
     conv = b.op(
         "conv",
-        [b.reshape(x, shape=_with_unit_axis(x.type)), b.constant(filters, owner.attrs["name"])],
+        [b.reshape(x, shape=_with_unit_axis(x.type)), b.constant(filters, weight_name(w))],
         **_window_on_two_axes(op),
     )
     result: Value = b.reshape(conv.result, shape=op.result.type.shape)

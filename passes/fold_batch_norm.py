@@ -12,7 +12,7 @@ from bireme.ir import Builder, Graph, Op, Value
 from bireme.ir.opdef import Array
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.rewrite import apply, rule
-from bireme.passes.values import along, per_channel, producer_for_one
+from bireme.passes.values import along, per_channel, producer_for_one, weight_name
 from bireme.targets.description import Description
 
 
@@ -38,13 +38,14 @@ class FoldBatchNorm(Pass):
 
     name: ClassVar[str] = "fold-batch-norm"
 
-    def run(self, graph: Graph, description: Description) -> Outcome:
+    def run(self, graph: Graph, _description: Description, /) -> Outcome:
         used = apply(graph, RULES)
         if not used:
             return Outcome(False)
         norms, scales = used.get("batch-norm-as-scale", 0), used.get("scale-into-weights", 0)
         return Outcome(
-            True, f"folded {count(norms, 'batch norm')}, moved {count(scales, 'scale')} into weights"
+            True,
+            f"folded {count(norms, 'batch norm')}, moved {count(scales, 'scale')} into weights",
         )
 
 
@@ -59,7 +60,7 @@ def _batch_norm_as_scale(op: Op, b: Builder) -> Value | None:
     factor = scale / np.sqrt(variance + op.attrs["epsilon"])
     shift = bias - mean * factor
     rank, dtype = x.type.rank, x.type.dtype.numpy
-    names = [str(v.owner.attrs["name"]) for v in parameters[:2] if v.owner is not None]
+    names = [weight_name(v) for v in parameters[:2]]
     scaled = b.mul(x, b.constant(along(factor, rank, 1).astype(dtype), names[0]))
     result: Value = b.add(scaled, b.constant(along(shift, rank, 1).astype(dtype), names[1]))
     return result
@@ -87,7 +88,7 @@ def _scale_through_bias(op: Op, b: Builder) -> Value | None:
             if shift is None or scale is None:
                 continue
             moved = along(shift * scale, y.type.rank, axis)
-            result: Value = b.add(b.mul(y, factor), b.constant(moved, _weight_name(bias)))
+            result: Value = b.add(b.mul(y, factor), b.constant(moved, weight_name(bias)))
             return result
     return None
 
@@ -104,27 +105,28 @@ def _scale_into_weights(op: Op, b: Builder) -> Value | None:
         if weights is None or scale is None:
             continue
         scaled = _SCALE_WEIGHTS[weighted.name](weighted, weights, scale)
-        name = _weight_name(weighted.operands[1])
+        name = weight_name(weighted.operands[1])
         b.at([weighted, op])
         operands = [weighted.operands[0], b.constant(scaled, name)]
         return b.op(weighted.name, operands, **weighted.attrs).result
     return None
 
 
-def _scale_conv(op: Op, weights: Array, scale: Array) -> Array:
+def _scale_conv(_op: Op, weights: Array, scale: Array) -> Array:
     return weights * scale.reshape(-1, *[1] * (weights.ndim - 1))
 
 
 def _scale_conv_transpose(op: Op, weights: Array, scale: Array) -> Array:
-    """[C, O / groups, *K]: channel o of the result is column o % (O / groups) of group o // ..."""
+    """`[C, O / groups, *K]`: a group of input channels makes a group of the result's."""
     groups = op.attrs["groups"]
     channels, filters = weights.shape[:2]
     full = np.broadcast_to(scale, (groups * filters,)).reshape(groups, 1, filters)
     grouped = weights.reshape(groups, channels // groups, filters, -1) * full[..., None]
-    return grouped.reshape(weights.shape)
+    scaled: Array = grouped.reshape(weights.shape)
+    return scaled
 
 
-def _scale_matmul(op: Op, weights: Array, scale: Array) -> Array:
+def _scale_matmul(_op: Op, weights: Array, scale: Array) -> Array:
     return weights * scale
 
 
@@ -141,12 +143,6 @@ def _either_way(op: Op) -> Sequence[tuple[Value, Value]]:
     if not x.type.dtype.is_float:
         return []
     return [(a, c) for a, c in ((x, y), (y, x)) if c.constant is not None]
-
-
-def _weight_name(value: Value) -> str:
-    owner = value.owner
-    assert owner is not None
-    return str(owner.attrs["name"])
 
 
 RULES = [_batch_norm_as_scale, _scale_through_bias, _scale_into_weights]

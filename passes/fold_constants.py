@@ -13,7 +13,7 @@ from bireme.ir.opdef import Array
 from bireme.ir.reference import run_op
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.rewrite import Rule, apply
-from bireme.passes.values import static_bytes
+from bireme.passes.values import static_bytes, weight_name
 from bireme.targets.description import Description
 
 _FOLDABLE = tuple(name for name, op in OPS.items() if op.regions == 0 and name != "constant")
@@ -34,17 +34,17 @@ class FoldConstants(Pass):
         %0 = constant {name = "scale.1"}
         %1 = matmul(%x, %0)
 
-    A result is kept only when it is small (`limit_bytes`) or at most twice as large as the constants
-    it comes from, so that `expand` and `iota` do not turn into megabytes of weights. A folded weight
-    takes its name from the largest constant that went into it. An op whose reference rejects its
-    operands (an index out of range) is left for run time to report.
+    A result is kept only when it is small (`limit_bytes`) or at most twice as large as the
+    constants it comes from, so that `expand` and `iota` do not turn into megabytes of weights. A
+    folded weight takes its name from the largest constant that went into it. An op whose reference
+    rejects its operands (an index out of range) is left for run time to report.
     """
 
     name: ClassVar[str] = "fold-constants"
 
     limit_bytes: int = 1 << 14
 
-    def run(self, graph: Graph, description: Description) -> Outcome:
+    def run(self, graph: Graph, _description: Description, /) -> Outcome:
         used = apply(graph, [Rule(_FOLDABLE, self._fold), Rule(("if",), _take_branch)])
         folded = sum(used.values())
         return Outcome(folded > 0, f"folded {count(folded, 'op')}" if folded else "")
@@ -84,12 +84,10 @@ def _evaluate(op: Op, inputs: Sequence[Array]) -> list[Array] | None:
 def _name_of_largest(op: Op) -> str:
     if not op.operands:
         return op.node or op.name
-    largest = max(op.operands, key=lambda v: static_bytes(v.type)).owner
-    assert largest is not None
-    return str(largest.attrs["name"])
+    return weight_name(max(op.operands, key=lambda v: static_bytes(v.type)))
 
 
-def _take_branch(op: Op, b: Builder) -> Sequence[Value] | None:
+def _take_branch(op: Op, _b: Builder) -> Sequence[Value] | None:
     """An `if` on a constant becomes the branch taken."""
     condition = op.operands[0].constant
     if condition is None:

@@ -93,13 +93,13 @@ class Fuse(Pass):
           yield(%3)
         })
 
-    Kinds: `contraction` (one conv, matmul or conv_transpose, what follows it element by element at the
-    same shape, perhaps a last `pad` with zeros; before a matmul, moves of its operands), `reduction`
-    (one reduction or row operation, what feeds only it, what follows it element by element), `pool`,
-    `pointwise` (element-wise and injective ops; a `concat` only as the last), `opaque` (any other op,
-    alone). All results of a kernel have one shape. Views, constants and control flow stay outside, and
-    the regions of control flow are fused on their own; constants are operands of kernels, but those of
-    one element are copied inside.
+    Kinds: `contraction` (one conv, matmul or conv_transpose, what follows it element by element at
+    the same shape, perhaps a last `pad` with zeros; before a matmul, moves of its operands),
+    `reduction` (one reduction or row operation, what feeds only it, what follows it element by
+    element), `pool`, `pointwise` (element-wise and injective ops; a `concat` only as the last),
+    `opaque` (any other op, alone). All results of a kernel have one shape. Views, constants and
+    control flow stay outside, and the regions of control flow are fused on their own; constants are
+    operands of kernels, but those of one element are copied inside.
     """
 
     name: ClassVar[str] = "fuse"
@@ -108,7 +108,7 @@ class Fuse(Pass):
     max_ops: int = Limits.ops
     max_operands: int = Limits.operands
 
-    def run(self, graph: Graph, description: Description) -> Outcome:
+    def run(self, graph: Graph, _description: Description, /) -> Outcome:
         remove_unused(graph.body)
         made: Counter[str] = Counter()
         _fuse_block(graph.body, Limits(self.max_ops, self.max_operands), made)
@@ -196,9 +196,9 @@ def _wrap(members: Sequence[Op], part: Group, end: Op) -> None:
     """Moves ops into a new kernel that stands before `end`."""
     graph = end.graph
     inside = set(members)
-    operands = list(dict.fromkeys(
-        v for op in members for v in op.operands if v.owner not in inside
-    ))
+    operands = list(
+        dict.fromkeys(v for op in members for v in op.operands if v.owner not in inside)
+    )
     passed = [v for v in operands if not _is_single_element(v)]
     results = [
         v for op in members for v in op.results if any(user not in inside for user, _ in v.uses)
@@ -216,7 +216,9 @@ def _wrap(members: Sequence[Op], part: Group, end: Op) -> None:
         if value not in within:
             owner = value.owner
             assert owner is not None
-            within[value] = Builder(graph, before=last).at(owner).op("constant", [], **owner.attrs).result
+            within[value] = (
+                Builder(graph, before=last).at(owner).op("constant", [], **owner.attrs).result
+            )
     for op in members:
         op.move_before(last)
         for index, value in enumerate(op.operands):

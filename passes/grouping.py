@@ -1,8 +1,9 @@
 """Decides which ops share a kernel: a pure function over a small description of a block.
 
 Kernels are grown from anchors, the most demanding first: contractions take the pointwise ops that
-follow them, reductions also what feeds them, pools what follows; the pointwise and injective ops that
-remain are joined with each other. Every join keeps the graph of kernels acyclic (see `partition`).
+follow them, reductions also what feeds them, pools what follows; the pointwise and injective ops
+that remain are joined with each other. Every join keeps the graph of kernels acyclic (see
+`partition`).
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ class Role(Enum):
     POINTWISE = "pointwise"
     OPAQUE = "opaque"
     INJECTIVE = "injective"  # joins pointwise kernels, reading one element at a computed index
-    BARE = "bare"            # not in any kernel: views, constants, control flow
+    BARE = "bare"  # not in any kernel: views, constants, control flow
 
 
 @dataclass(frozen=True)
 class Node:
     """An op as fusion sees it.
 
-    `reads` has an entry for each operand: the node that makes it, or -1 for a value from outside the
-    block; ops with regions list what the regions read as well. `escapes` says that something outside
-    the block, or its end, reads the result. `shape` is that of the first result.
+    `reads` has an entry for each operand: the node that makes it, or -1 for a value from outside
+    the block; ops with regions list what the regions read as well. `escapes` says that something
+    outside the block, or its end, reads the result. `shape` is that of the first result.
     """
 
     name: str
@@ -61,12 +62,40 @@ class Limits:
 
 
 # Ops worth computing again for every element that a broadcast or a second pass needs.
-CHEAP = frozenset({
-    "abs", "add", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "cast", "dim_values",
-    "equal", "expand", "gather", "greater", "greater_equal", "iota", "less", "less_equal",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "mul", "neg",
-    "not_equal", "relu", "slice", "sub", "transpose", "where",
-})
+CHEAP = frozenset(
+    {
+        "abs",
+        "add",
+        "bitwise_and",
+        "bitwise_not",
+        "bitwise_or",
+        "bitwise_xor",
+        "cast",
+        "dim_values",
+        "equal",
+        "expand",
+        "gather",
+        "greater",
+        "greater_equal",
+        "iota",
+        "less",
+        "less_equal",
+        "logical_and",
+        "logical_not",
+        "logical_or",
+        "logical_xor",
+        "maximum",
+        "minimum",
+        "mul",
+        "neg",
+        "not_equal",
+        "relu",
+        "slice",
+        "sub",
+        "transpose",
+        "where",
+    }
+)
 CHEAP_OPS = 6
 
 # Injective ops that read every element at most once, so that what feeds them is computed once.
@@ -75,9 +104,16 @@ READ_ONCE = frozenset({"transpose", "slice", "pad", "reverse_sequence"})
 MATMUL_PROLOGUE = frozenset({"transpose", "slice", "expand"})
 REDUCTION_PROLOGUE = frozenset({"transpose", "slice", "gather"})
 # Reductions that pass over their input more than once: only cheap ops are worth repeating.
-READ_AGAIN = frozenset({
-    "softmax", "log_softmax", "layer_norm", "rms_norm", "instance_norm", "group_norm",
-})
+READ_AGAIN = frozenset(
+    {
+        "softmax",
+        "log_softmax",
+        "layer_norm",
+        "rms_norm",
+        "instance_norm",
+        "group_norm",
+    }
+)
 
 
 def group(nodes: Sequence[Node], limits: Limits = Limits()) -> list[Group]:
@@ -125,11 +161,11 @@ class _Grouping:
             for user in self.users[front.pop(0)]:
                 if user in refused or self._together(user, anchor):
                     continue
-                if self._free(user, Role.POINTWISE) and self.nodes[user].shape == shape:
-                    if self._join(anchor, user):
-                        front.append(user)
-                        continue
-                refused.add(user)
+                fits = self._free(user, Role.POINTWISE) and self.nodes[user].shape == shape
+                if fits and self._join(anchor, user):
+                    front.append(user)
+                else:
+                    refused.add(user)
 
     def add_side_producers(self, anchor: int) -> None:
         """Joins pointwise ops at the anchor's shape that feed only its epilogue."""
@@ -157,9 +193,7 @@ class _Grouping:
             if self._join(anchor, node):
                 shape = self.nodes[node].shape
                 anyway = self.nodes[node].name in READ_ONCE
-                front += [
-                    r for r in self._reads(node) if anyway or self.nodes[r].shape == shape
-                ]
+                front += [r for r in self._reads(node) if anyway or self.nodes[r].shape == shape]
 
     def add_matmul_prologue(self, anchor: int) -> None:
         """Joins chains of moves between memory and the operands."""
@@ -258,9 +292,7 @@ class _Grouping:
     def _outputs(self, members: Sequence[int]) -> list[int]:
         """Members that something outside the group reads."""
         inside = set(members)
-        return [
-            m for m in members if self.nodes[m].escapes or not inside.issuperset(self.users[m])
-        ]
+        return [m for m in members if self.nodes[m].escapes or not inside.issuperset(self.users[m])]
 
     def _operands(self, members: Iterable[int]) -> int:
         inside = set(members)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -22,6 +22,7 @@ from bireme.passes.layout_rules import (
 )
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.rewrite import remove_unused
+from bireme.passes.values import weight_name
 from bireme.targets.description import Description
 
 
@@ -42,17 +43,18 @@ class Layout(Pass):
         %3 = relu(%2)
         %4 = unpack_channels(%3) {channels = 64}
 
-    Weights are packed when the model is compiled, with zeros up to whole blocks. Padding becomes an op
-    before the convolution, so that what makes its operand can store into a padded buffer. Ops between
-    convolutions work on blocks where `layout_rules` allows it. Which do is the choice for which
-    conversions and padding cost the fewest bytes, at the typical sizes of symbols (`assignment`).
-    Convolutions of few input channels read plain tensors (`in_block` 1), depthwise ones have a filter
-    for each lane; other groups, and fewer than half a block of filters, stay plain.
+    Weights are packed when the model is compiled, with zeros up to whole blocks. Padding becomes an
+    op before the convolution, so that what makes its operand can store into a padded buffer. Ops
+    between convolutions work on blocks where `layout_rules` allows it. Which do is the choice for
+    which conversions and padding cost the fewest bytes, at the typical sizes of symbols
+    (`assignment`). Convolutions of few input channels read plain tensors (`in_block` 1), depthwise
+    ones have a filter for each lane; other groups, and fewer than half a block of filters, stay
+    plain.
     """
 
     name: ClassVar[str] = "layout"
 
-    def run(self, graph: Graph, description: Description) -> Outcome:
+    def run(self, graph: Graph, description: Description, /) -> Outcome:
         hints = {name: sizes.hint for name, sizes in graph.symbols.items()}
         tally = _Tally()
         _layout_block(graph.body, description.channel_block, hints, tally)
@@ -172,7 +174,9 @@ class _Plan:
         choices.append(Choice(Form.PLAIN))
         produced = [v for op in ops for v in op.results if op.name != "constant"]
         foreign = dict.fromkeys(
-            v for op in ops for v in op.operands
+            v
+            for op in ops
+            for v in op.operands
             if v.owner not in self._number and v.constant is None
         )
         flows = [self._flow(v) for v in (*foreign, *produced) if channels(v.type)]
@@ -252,7 +256,7 @@ def _blocked_bytes(tensor: TensorType, block: int, hints: Mapping[str, int]) -> 
 
 @dataclass
 class _Rewriter:
-    """Rewrites a block as planned. `_blocked` gives the blocked form of plain values that have one."""
+    """Rewrites a block as planned. `_blocked` has the blocked forms of plain values."""
 
     size: int
     plan: _Plan
@@ -276,8 +280,8 @@ class _Rewriter:
 
     def _conv(self, op: Op, b: Builder) -> Value:
         x, w = op.operands
-        weights, owner = w.constant, w.owner
-        assert weights is not None and owner is not None
+        weights = w.constant
+        assert weights is not None
         conv = self.plan.convs[op]
         plain = conv.takes is None and x not in self._blocked
         in_block = 1 if plain else self.size
@@ -287,20 +291,20 @@ class _Rewriter:
             packed = pack_filters(weights, in_block, self.size)
         attrs = {**op.attrs, "in_block": in_block, "out_block": self.size}
         operand = x if plain else self._pack(x, 0.0, b)
-        filters = b.constant(packed, owner.attrs["name"])
+        filters = b.constant(packed, weight_name(w))
         return b.op("conv", [operand, filters], **attrs).result
 
     def _pack(self, value: Value, fill: float, b: Builder) -> Value:
         """The blocked form of an operand, as an op made from it can read it."""
         if value in self._blocked:
             return self._blocked[value]
-        array, owner = value.constant, value.owner
+        array = value.constant
         if value.type.elements == 1:
             result: Value = value if value.type.rank == 0 else b.reshape(value, shape=())
             return result
-        if array is not None and owner is not None:
+        if array is not None:
             packed = pack_constant(array, self.size, fill)
-            return b.constant(packed, owner.attrs["name"])  # type: ignore[no-any-return]
+            return b.constant(packed, weight_name(value))
         batch, count, *spatial = value.type.shape
         if count == 1:
             return b.reshape(value, shape=(batch, 1, *spatial, 1))  # type: ignore[no-any-return]
@@ -314,7 +318,7 @@ class _Rewriter:
 
     def _unpack(self, blocked: Value, tensor: TensorType, b: Builder) -> Value:
         """The plain form, of type `tensor`: that of the op replaced."""
-        batch, blocks, *spatial, _ = blocked.type.shape
+        batch, _, *spatial, _ = blocked.type.shape
         count = tensor.shape[1]
         full = TensorType(tensor.dtype, (batch, count, *spatial))
         if is_reshape(full, self.size):

@@ -1,10 +1,10 @@
 """How ops work on channel-blocked tensors: one rule for each kind of op.
 
-A blocked tensor `[N, ceil(C / b), H, W, b]` stands for `[N, C, H, W]`. Where C is not a multiple of b
-the last block has *spare lanes*. A convolution reads them and multiplies by zero weights, so they must
-be finite numbers. A rule therefore says what the spare lanes of its results may hold, given those of
-its operands (which are zero when an operand was packed from a plain tensor); an op that could put an
-infinity or NaN there, or something that nobody can foresee, stays plain.
+A blocked tensor `[N, ceil(C / b), H, W, b]` stands for `[N, C, H, W]`. Where C is not a multiple of
+b the last block has *spare lanes*. A convolution reads them and multiplies by zero weights, so they
+must be finite numbers. A rule therefore says what the spare lanes of its results may hold, given
+those of its operands (which are zero when an operand was packed from a plain tensor); an op that
+could put an infinity or NaN there, or something that nobody can foresee, stays plain.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from bireme.ir.opdef import Array
 from bireme.ir.reference import run_op
 from bireme.passes.values import uniform
 
-# Values that spare lanes may hold. None: anything, so the op stays plain unless there are no such lanes.
+# Values that spare lanes may hold. None: anything, so the op stays plain unless there are no such
+# lanes.
 Lanes = frozenset[float]
 ZERO: Lanes = frozenset({0.0})
 MOST_LANE_VALUES = 16
@@ -32,8 +33,10 @@ Pack = Callable[[Value, float], Value]
 
 @dataclass(frozen=True)
 class BlockRule:
-    """`fits` says whether an op can work on blocked tensors with this block; `lanes` gives the spare
-    lanes of its result from those of its operands; `rewrite` makes the blocked result.
+    """How an op works on blocked tensors.
+
+    `fits` says whether it can with this block; `lanes` gives the spare lanes of its result from
+    those of its operands; `rewrite` makes the blocked result.
     """
 
     fits: Callable[[Op, int], bool]
@@ -69,7 +72,7 @@ def _fill(op: Op, index: int) -> float:
     return 1.0 if op.name in ("div", "mod") and index == 1 else 0.0
 
 
-def _pointwise_fits(op: Op, block: int) -> bool:
+def _pointwise_fits(op: Op, _block: int) -> bool:
     count = channels(op.result.type)
     return count is not None and all(_broadcasts(v, count) for v in op.operands)
 
@@ -100,16 +103,16 @@ def _pointwise(op: Op, pack: Pack, b: Builder) -> Value:
 # --- ops on the spatial axes ----------------------------------------------------------------------
 
 
-def _same_lanes(op: Op, lanes: Sequence[Lanes]) -> Lanes | None:
+def _same_lanes(_op: Op, lanes: Sequence[Lanes]) -> Lanes | None:
     return lanes[0]
 
 
-def _zero_lanes(op: Op, lanes: Sequence[Lanes]) -> Lanes | None:
+def _zero_lanes(_op: Op, lanes: Sequence[Lanes]) -> Lanes | None:
     """Sums and averages with padding keep zeros; of other values they make new ones."""
     return ZERO if lanes[0] == ZERO else None
 
 
-def _pool_fits(op: Op, block: int) -> bool:
+def _pool_fits(op: Op, _block: int) -> bool:
     return channels(op.operands[0].type) is not None and len(op.results) == 1
 
 
@@ -118,7 +121,7 @@ def _pool(op: Op, pack: Pack, b: Builder) -> Value:
     return b.op(op.name, [x], **{**op.attrs, "block": x.type.shape[-1]}).result
 
 
-def _reduce_fits(op: Op, block: int) -> bool:
+def _reduce_fits(op: Op, _block: int) -> bool:
     return channels(op.operands[0].type) is not None and op.attrs["axes"] == (2, 3)
 
 
@@ -128,7 +131,7 @@ def _reduce(op: Op, pack: Pack, b: Builder) -> Value:
     return b.op(op.name, [x], axes=(2, 3), keepdims=True).result
 
 
-def _pad_fits(op: Op, block: int) -> bool:
+def _pad_fits(op: Op, _block: int) -> bool:
     outer = (*op.attrs["before"][:2], *op.attrs["after"][:2])
     return channels(op.result.type) is not None and all(d == 0 for d in outer)
 
@@ -147,7 +150,7 @@ def _pad(op: Op, pack: Pack, b: Builder) -> Value:
     return b.op("pad", operands, mode=attrs["mode"], **widths).result
 
 
-def _resize_fits(op: Op, block: int) -> bool:
+def _resize_fits(op: Op, _block: int) -> bool:
     x, y = op.operands[0].type, op.result.type
     plain = not op.attrs["roi"] and op.attrs["mode"] in ("nearest", "linear")
     fixed = op.attrs["scales"][:2] in ((1.0, 1.0), (0.0, 0.0))
@@ -224,7 +227,7 @@ def rule_for(op: Op) -> BlockRule | None:
 
 
 def spare_lanes(op: Op, operands: Sequence[Lanes | None]) -> Lanes | None:
-    """Spare lanes of the blocked result; None when they may hold what a convolution must not read."""
+    """Spare lanes of the blocked result; None when a convolution must not read them."""
     rule = rule_for(op)
     known = [lanes for lanes in operands if lanes is not None]
     if rule is None or len(known) < len(operands):

@@ -1,12 +1,13 @@
 """When values are live: positions of ops in a straight line, and an interval for every value.
 
-Blocks are laid out in program order with the regions of control flow in the middle of their op. An op
-without control flow, kernels among them, has one position; an `if`, `while` or `scan` has one where it
-begins, one at the end of each region, and one where it ends. The rules for regions:
+Blocks are laid out in program order with the regions of control flow in the middle of their op. An
+op without control flow, kernels among them, has one position; an `if`, `while` or `scan` has one
+where it begins, one at the end of each region, and one where it ends. The rules for regions:
 
 * A value from outside a loop that the loop's regions read is live to the loop's end.
 * Arguments of a loop's regions are live from the loop's beginning to its end: they are carried.
-* Results of a loop are live from its beginning, since every pass writes them; results of an `if` from
+* Results of a loop are live from its beginning, since every pass writes them; results of an `if`
+  from
   the end of its first region.
 * The sequences of a `scan` are read until it ends; other operands are read where the op begins.
 * What a region yields is read at that region's end.
@@ -51,8 +52,8 @@ def analyse(graph: Graph) -> Liveness:
     lines = _Lines()
     lines.block(graph.body)
     length = lines.next
-    first: dict[Value, int] = {v: 0 for v in graph.inputs}
-    last: dict[Value, int] = {v: 0 for v in graph.inputs}
+    first: dict[Value, int] = dict.fromkeys(graph.inputs, 0)
+    last: dict[Value, int] = dict.fromkeys(graph.inputs, 0)
     for op in lines.begin:
         for value, position in lines.definitions(op):
             first[value] = last[value] = position

@@ -14,7 +14,7 @@ from bireme.targets.description import Description
 
 @dataclass(frozen=True)
 class Property:
-    """A fact about a whole graph. `violations` lists where it does not hold, in the model's names."""
+    """A fact about a graph. `violations` lists where it does not hold, in the model's names."""
 
     name: str
     violations: Callable[[Graph], list[str]]
@@ -36,7 +36,7 @@ class Pass:
     requires: ClassVar[tuple[Property, ...]] = ()
     ensures: ClassVar[tuple[Property, ...]] = ()
 
-    def run(self, graph: Graph, description: Description) -> Outcome:
+    def run(self, graph: Graph, description: Description, /) -> Outcome:
         """Rewrites `graph` in place."""
         raise NotImplementedError
 
@@ -61,7 +61,7 @@ Dump = Callable[[str, Graph], None]
 
 
 def dump_to(folder: Path, names: Sequence[str] = ()) -> Dump:
-    """A dump that writes `<folder>/03-fuse.before.mlir`; only around the named passes when given."""
+    """A dump that writes `<folder>/03-fuse.before.mlir`, around all passes or the named ones."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def write(stage: str, graph: Graph) -> None:

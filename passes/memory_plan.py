@@ -1,14 +1,14 @@
 """Places buffers in one arena: a pure function over intervals and sizes.
 
-Two buffers that are live at the same time must not overlap, for any sizes that the symbols of a model
-may take. A plan therefore gives each buffer not only its offset at typical sizes, but the buffers it
-must come *after*: placed in the plan's order, each at the lowest aligned offset behind those, buffers
-that are live together never overlap, whatever their sizes, and at the typical sizes the placement is
-the planned one.
+Two buffers that are live at the same time must not overlap, for any sizes that the symbols of a
+model may take. A plan therefore gives each buffer not only its offset at typical sizes, but the
+buffers it must come *after*: placed in the plan's order, each at the lowest aligned offset behind
+those, buffers that are live together never overlap, whatever their sizes, and at the typical sizes
+the placement is the planned one.
 
 The order in which buffers are placed decides how good a placement is. A few orders known from the
-literature on dynamic storage allocation are tried, then the best is improved by moving the buffers that
-stick out, within a fixed number of steps; the search ends early at the lower bound.
+literature on dynamic storage allocation are tried, then the best is improved by moving the buffers
+that stick out, within a fixed number of steps; the search ends early at the lower bound.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Placement:
 class MemoryPlan:
     """Placements in an order in which `after` names only earlier ones, sharing ones last.
 
-    `arena` is the bytes needed at typical sizes; `lower_bound` the largest sum of simultaneously live
-    bytes, given what shares memory; `total` the sum of all buffers, each in memory of its own.
+    `arena` is the bytes needed at typical sizes; `lower_bound` the largest sum of simultaneously
+    live bytes, given what shares memory; `total` the sum of all buffers, each in memory of its own.
     """
 
     placements: tuple[Placement, ...]
@@ -160,7 +160,7 @@ def _conflicts(blocks: Sequence[_Block]) -> list[list[int]]:
 
 
 def _pressure(blocks: Sequence[_Block]) -> dict[int, int]:
-    """Bytes live at every position where a block begins; the largest of them is the largest at all."""
+    """Bytes live at every position where that number changes."""
     changes = sorted(
         [(b.first, 0, b.size) for b in blocks] + [(b.last + 1, -1, -b.size) for b in blocks]
     )
@@ -179,7 +179,7 @@ def _lower_bound(blocks: Sequence[_Block]) -> int:
 def _place(
     blocks: Sequence[_Block], conflicts: Sequence[Sequence[int]], order: Sequence[int], tight: bool
 ) -> list[int]:
-    """Offsets when blocks are placed in `order`, each in the lowest gap, or the smallest (`tight`)."""
+    """Offsets when placing in `order`, each block in the lowest gap, or the smallest (`tight`)."""
     offsets = [-1] * len(blocks)
     for i in order:
         size = blocks[i].size
@@ -227,9 +227,7 @@ def _orders(blocks: Sequence[_Block], conflicts: Sequence[Sequence[int]]) -> lis
     return [sorted(indices, key=key) for key in keys]
 
 
-def _search(
-    blocks: Sequence[_Block], conflicts: Sequence[Sequence[int]], bound: int
-) -> list[int]:
+def _search(blocks: Sequence[_Block], conflicts: Sequence[Sequence[int]], bound: int) -> list[int]:
     """The best offsets found within the budget."""
     best: list[int] = []
     best_arena = -1
@@ -275,7 +273,7 @@ def _moved(
 def _precedence(
     blocks: Sequence[_Block], conflicts: Sequence[Sequence[int]], offsets: Sequence[int]
 ) -> tuple[list[int], list[list[int]]]:
-    """An order by offset, and for each block the conflicting ones below it that others do not imply."""
+    """An order by offset, and for each block those right below it that it conflicts with."""
     order = sorted(range(len(blocks)), key=lambda i: (offsets[i], offsets[i] + blocks[i].size, i))
     rank = {i: r for r, i in enumerate(order)}
     below: list[int] = [0] * len(blocks)  # bit r: the block of rank r is known to end below

@@ -1,10 +1,10 @@
 """Groups the nodes of a directed acyclic graph so that the graph of groups stays acyclic.
 
-A pure data structure: nodes are numbers, and a number stands in topological order. `Partition.merge`
-joins two groups when no path leaves one and enters the other through a third. The groups are always
-kept in a topological order, so a merge looks only at what stands between the two (the incremental
-ordering of Pearce and Kelly, "A dynamic topological sort algorithm for directed acyclic graphs",
-2006, with vertices that contract).
+A pure data structure: nodes are numbers, and a number stands in topological order.
+`Partition.merge` joins two groups when no path leaves one and enters the other through a third. The
+groups are always kept in a topological order, so a merge looks only at what stands between the two
+(the incremental ordering of Pearce and Kelly, "A dynamic topological sort algorithm for directed
+acyclic graphs", 2006, with vertices that contract).
 """
 
 from __future__ import annotations

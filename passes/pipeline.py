@@ -8,23 +8,28 @@ from typing import Any
 from bireme.ir import BiremeError, Graph
 from bireme.passes.cse import Cse
 from bireme.passes.dce import Dce
+from bireme.passes.decompose import Decompose
 from bireme.passes.fold_batch_norm import FoldBatchNorm
 from bireme.passes.fold_constants import FoldConstants
 from bireme.passes.fuse import Fuse
 from bireme.passes.layout import Layout
 from bireme.passes.manager import Dump, Pass, PassRecord, run_passes
-from bireme.passes.decompose import Decompose
 from bireme.passes.simplify import Simplify
 from bireme.targets.description import Description
 
 PASSES: dict[str, type[Pass]] = {
-    each.name: each for each in (Cse, Dce, Decompose, FoldBatchNorm, FoldConstants, Fuse, Layout, Simplify)
+    each.name: each
+    for each in (Cse, Dce, Decompose, FoldBatchNorm, FoldConstants, Fuse, Layout, Simplify)
 }
 
 DEFAULT: tuple[Pass, ...] = (
     Dce(),
     FoldConstants(),
+    Cse(),
+    Simplify(),
     FoldBatchNorm(),
+    Decompose(),
+    Simplify(),
     FoldConstants(),
     Cse(),
     Layout(),

@@ -1,8 +1,9 @@
 """Rewrite rules as data, and the driver that applies them to a fixed point.
 
-A rule names the ops it starts from and holds a function. The function gets one such op and a builder
-that stands just before it and carries its source location. It returns what replaces the op's results,
-or None to leave the op alone; it makes new ops only when it replaces. Lists of rules concatenate.
+A rule names the ops it starts from and holds a function. The function gets one such op and a
+builder that stands just before it and carries its source location. It returns what replaces the
+op's results, or None to leave the op alone; it makes new ops only when it replaces. Lists of rules
+concatenate.
 """
 
 from __future__ import annotations

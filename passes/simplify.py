@@ -29,15 +29,16 @@ class Simplify(Pass):
 
         %0 = relu(%x)
 
-    The rules are lists in `passes/rules/`: `arithmetic` (neutral operands, casts, combined constants),
-    `shape` (moves that do nothing, merged moves), `sinking` (moves go behind element-wise ops to meet
-    each other), `recognise` (softmax, layer_norm, rms_norm and gelu spelt out). Integers stay exact;
-    floats keep infinities and NaNs, but may differ by rounding and in the sign of zero.
+    The rules are lists in `passes/rules/`: `arithmetic` (neutral operands, casts, combined
+    constants), `shape` (moves that do nothing, merged moves), `sinking` (moves go behind
+    element-wise ops to meet each other), `recognise` (softmax, layer_norm, rms_norm and gelu spelt
+    out). Integers stay exact; floats keep infinities and NaNs, but may differ by rounding and in
+    the sign of zero.
     """
 
     name: ClassVar[str] = "simplify"
 
-    def run(self, graph: Graph, description: Description) -> Outcome:
+    def run(self, graph: Graph, _description: Description, /) -> Outcome:
         used = apply(graph, RULES)
         if not used:
             return Outcome(False)

@@ -15,12 +15,6 @@ def static_bytes(tensor: TensorType) -> int:
     return prod(tensor.static_shape) * tensor.dtype.bytes
 
 
-def only_user(value: Value) -> Op | None:
-    """The op that alone reads `value`, once; None when there are more uses or none."""
-    uses = value.uses
-    return uses[0][0] if len(uses) == 1 else None
-
-
 def producer(value: Value, *names: str) -> Op | None:
     """The op that makes `value` when it has one of these names."""
     owner = value.owner
@@ -44,6 +38,13 @@ def per_channel(value: Value, rank: int, axis: int) -> Array | None:
     if any(size != 1 for i, size in enumerate(shape) if i != axis):
         return None
     return array.reshape(-1)
+
+
+def weight_name(constant: Value) -> str:
+    """Key of a constant in the weight table; what is made from it takes the name along."""
+    owner = constant.owner
+    assert owner is not None
+    return str(owner.attrs["name"])
 
 
 def along(vector: Array, rank: int, axis: int) -> Array:

@@ -1,7 +1,7 @@
 """Identities of element-wise arithmetic.
 
-Exact for integers. For floats every rule keeps infinities and NaNs; two things may differ from the op
-by op result: the sign of a zero (`x + 0` is `x`), and rounding where constants are combined.
+Exact for integers. For floats every rule keeps infinities and NaNs; two things may differ from the
+op by op result: the sign of a zero (`x + 0` is `x`), and rounding where constants are combined.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from bireme.ir import Builder, DType, Op, Value
 from bireme.ir.reference import run_op
 from bireme.passes.rewrite import Rule, rule
-from bireme.passes.values import producer, producer_for_one, uniform
+from bireme.passes.values import producer, producer_for_one, uniform, weight_name
 
 # op -> the number that, as an operand, changes nothing; True where it may be the left one too.
 _NEUTRAL: dict[str, tuple[float, bool]] = {
@@ -33,7 +33,7 @@ _NEUTRAL: dict[str, tuple[float, bool]] = {
 
 
 @rule(*_NEUTRAL)
-def _neutral_operand(op: Op, b: Builder) -> Value | None:
+def _neutral_operand(op: Op, _b: Builder) -> Value | None:
     number, commutes = _NEUTRAL[op.name]
     x, y = op.operands
     for kept, other in ((x, y), (y, x))[: 2 if commutes else 1]:
@@ -48,13 +48,13 @@ _IDEMPOTENT = ("abs", "relu", "ceil", "floor", "round", "sign")
 
 
 @rule(*_INVOLUTIONS)
-def _twice_is_nothing(op: Op, b: Builder) -> Value | None:
+def _twice_is_nothing(op: Op, _b: Builder) -> Value | None:
     inner = producer(op.operands[0], op.name)
     return inner.operands[0] if inner else None
 
 
 @rule(*_IDEMPOTENT)
-def _twice_is_once(op: Op, b: Builder) -> Value | None:
+def _twice_is_once(op: Op, _b: Builder) -> Value | None:
     return op.operands[0] if producer(op.operands[0], op.name) else None
 
 
@@ -65,7 +65,7 @@ def _abs_of_neg(op: Op, b: Builder) -> Value | None:
 
 
 @rule("cast")
-def _cast_to_own_type(op: Op, b: Builder) -> Value | None:
+def _cast_to_own_type(op: Op, _b: Builder) -> Value | None:
     (x,) = op.operands
     return x if x.type == op.result.type else None
 
@@ -89,8 +89,10 @@ def _holds(wide: DType, narrow: DType) -> bool:
     if wide is DType.BOOL:
         return False
     if wide.is_float and narrow.is_float:
-        return np.can_cast(narrow.numpy, wide.numpy) if DType.BF16 not in (wide, narrow) else (
-            wide in (DType.F32, DType.F64) or wide is narrow
+        return (
+            np.can_cast(narrow.numpy, wide.numpy)
+            if DType.BF16 not in (wide, narrow)
+            else (wide in (DType.F32, DType.F64) or wide is narrow)
         )
     if wide.is_float or narrow.is_float:
         return wide is DType.F64 and narrow.bits <= 32 and not narrow.is_float
@@ -98,7 +100,7 @@ def _holds(wide: DType, narrow: DType) -> bool:
 
 
 @rule("where")
-def _where_decided(op: Op, b: Builder) -> Value | None:
+def _where_decided(op: Op, _b: Builder) -> Value | None:
     condition, x, y = op.operands
     if x == y and x.type == op.result.type:
         return x
@@ -111,24 +113,24 @@ def _where_decided(op: Op, b: Builder) -> Value | None:
 
 @rule("sub")
 def _subtracted_constant(op: Op, b: Builder) -> Value | None:
-    """x - c = x + (-c), so that constants can be combined."""
+    """X - c = x + (-c), so that constants can be combined."""
     x, y = op.operands
-    array, owner = y.constant, y.owner
-    if array is None or owner is None or x.constant is not None:
+    array = y.constant
+    if array is None or x.constant is not None:
         return None
     (negative,) = run_op("neg", [array]) if y.type.dtype.is_signed else (None,)
     if negative is None:
         return None
-    result: Value = b.add(x, b.constant(negative, owner.attrs["name"]))
+    result: Value = b.add(x, b.constant(negative, weight_name(y)))
     return result
 
 
 @rule("div")
 def _divided_by_power_of_two(op: Op, b: Builder) -> Value | None:
-    """x / c = x * (1 / c), where 1 / c is exact."""
+    """X / c = x * (1 / c), where 1 / c is exact."""
     x, y = op.operands
-    array, owner = y.constant, y.owner
-    if array is None or owner is None or not y.type.dtype.is_float or array.size == 0:
+    array = y.constant
+    if array is None or not y.type.dtype.is_float or array.size == 0:
         return None
     if y.type.dtype is DType.BF16 or not all(map(_is_power_of_two, array.reshape(-1).tolist())):
         return None
@@ -136,7 +138,7 @@ def _divided_by_power_of_two(op: Op, b: Builder) -> Value | None:
         inverse = np.reciprocal(array)
     if not np.isfinite(inverse).all() or not (np.reciprocal(inverse) == array).all():
         return None
-    result: Value = b.mul(x, b.constant(inverse, owner.attrs["name"]))
+    result: Value = b.mul(x, b.constant(inverse, weight_name(y)))
     return result
 
 
@@ -186,9 +188,8 @@ def _combined_constants(op: Op, b: Builder) -> Value | None:
     (combined,) = run_op(op.name, [a for a in arrays if a is not None])
     if combined.size > max(a.size for a in arrays if a is not None):
         return None
-    owner = (first if first.type.rank >= outer.type.rank else outer).owner
-    assert owner is not None
-    return b.op(op.name, [x, b.constant(combined, owner.attrs["name"])]).result
+    larger = first if first.type.rank >= outer.type.rank else outer
+    return b.op(op.name, [x, b.constant(combined, weight_name(larger))]).result
 
 
 def _with_constant(op: Op) -> tuple[Value, Value] | None:

@@ -1,7 +1,8 @@
 """Recognises ops that a model spells out: normalisations, softmax, GELU.
 
-The composed form and the op differ by rounding only, with one exception: `softmax` and the norms read a
-row more than once but subtract and divide the same numbers, so infinities and NaNs come out alike.
+The composed form and the op differ by rounding only, with one exception: `softmax` and the norms
+read a row more than once but subtract and divide the same numbers, so infinities and NaNs come out
+alike.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _divided_by_root(op: Op) -> tuple[Value, Value] | None:
 
 @rule("div", "mul")
 def _normalised(op: Op, b: Builder) -> Value | None:
-    """x / sqrt(mean(x * x) + epsilon); with x = y - mean(y) it is layer_norm, else rms_norm."""
+    """X / sqrt(mean(x * x) + epsilon); with x = y - mean(y) it is layer_norm, else rms_norm."""
     parts = _divided_by_root(op)
     shifted = _plus_constant(parts[1]) if parts else None
     if parts is None or shifted is None:
@@ -86,7 +87,7 @@ def _normalised(op: Op, b: Builder) -> Value | None:
 
 
 def _centred(value: Value, axis: int) -> Value | None:
-    """x when the value is x - mean(x) over the axes from `axis`."""
+    """X when the value is x - mean(x) over the axes from `axis`."""
     op = producer(value, "sub")
     mean = producer(op.operands[1], "reduce_mean") if op else None
     if op is None or mean is None or mean.operands[0] != op.operands[0]:
@@ -117,7 +118,7 @@ def _norm_bias(op: Op, b: Builder) -> Value | None:
 
 
 def _fits_row(norm: Op, parameter: Value, op: Op) -> bool:
-    """Whether a constant broadcasts to the axes that the norm works on, and no one else reads it."""
+    """Whether a constant broadcasts to the axes of a norm that nothing else reads."""
     shape = norm.result.type.shape[norm.attrs["axis"] % norm.result.type.rank :]
     if parameter.constant is None or parameter.type.rank > len(shape):
         return False

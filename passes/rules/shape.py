@@ -26,13 +26,13 @@ def _does_nothing(op: Op) -> bool:
 
 
 @rule("reshape", "transpose", "slice", "pad", "expand", "tile")
-def _move_of_nothing(op: Op, b: Builder) -> Value | None:
+def _move_of_nothing(op: Op, _b: Builder) -> Value | None:
     x = op.operands[0]
     return x if x.type == op.result.type and _does_nothing(op) else None
 
 
 @rule("concat")
-def _concat_of_one(op: Op, b: Builder) -> Value | None:
+def _concat_of_one(op: Op, _b: Builder) -> Value | None:
     return op.operands[0] if len(op.operands) == 1 else None
 
 
@@ -193,7 +193,7 @@ def _gather_of_one(op: Op, b: Builder) -> Value | None:
 
 
 @rule("unpack_channels")
-def _unpack_of_pack(op: Op, b: Builder) -> Value | None:
+def _unpack_of_pack(op: Op, _b: Builder) -> Value | None:
     inner = producer(op.operands[0], "pack_channels")
     if inner is None or inner.operands[0].type != op.result.type:
         return None

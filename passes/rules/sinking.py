@@ -10,14 +10,10 @@ import numpy as np
 from bireme.ir import Builder, Fusion, Op, Value
 from bireme.ir.ops import OPS
 from bireme.passes.rewrite import Rule, rule
-from bireme.passes.values import producer_for_one
+from bireme.passes.values import producer_for_one, weight_name
 
-_UNARY = tuple(
-    n for n, o in OPS.items() if o.fusion is Fusion.POINTWISE and len(o.operands) == 1
-)
-_BINARY = tuple(
-    n for n, o in OPS.items() if o.fusion is Fusion.POINTWISE and len(o.operands) == 2
-)
+_UNARY = tuple(n for n, o in OPS.items() if o.fusion is Fusion.POINTWISE and len(o.operands) == 1)
+_BINARY = tuple(n for n, o in OPS.items() if o.fusion is Fusion.POINTWISE and len(o.operands) == 2)
 
 
 def _again(move: Op, value: Value, b: Builder) -> Value:
@@ -64,10 +60,10 @@ def _move_behind_constant(op: Op, b: Builder) -> Value | None:
 
 def _moved_back(move: Op, constant: Value, b: Builder) -> Value | None:
     """The constant as it broadcasts against the operand of `move`; None when it cannot."""
-    array, owner = constant.constant, constant.owner
-    assert array is not None and owner is not None
+    array = constant.constant
+    assert array is not None
     if array.size == 1:
-        return constant if array.ndim == 0 else b.constant(array.reshape(()), owner.attrs["name"])
+        return constant if array.ndim == 0 else b.constant(array.reshape(()), weight_name(constant))
     before, after = move.operands[0].type.shape, move.result.type.shape
     if move.name == "reshape":
         # A constant along the trailing axes that the reshape does not touch.
@@ -78,12 +74,10 @@ def _moved_back(move: Op, constant: Value, b: Builder) -> Value | None:
         if max(varies) >= kept:
             return None
         trimmed = array.reshape(array.shape[-kept:] if array.ndim > kept else array.shape)
-        return b.constant(trimmed, owner.attrs["name"])  # type: ignore[no-any-return]
+        return b.constant(trimmed, weight_name(constant))
     full = array.reshape((1,) * (len(after) - array.ndim) + array.shape)
     inverse = np.argsort(move.attrs["perm"])
-    return b.constant(  # type: ignore[no-any-return]
-        np.ascontiguousarray(full.transpose(inverse)), owner.attrs["name"]
-    )
+    return b.constant(np.ascontiguousarray(full.transpose(inverse)), weight_name(constant))
 
 
 RULES: list[Rule] = [_move_behind_unary, _same_move_behind_binary, _move_behind_constant]

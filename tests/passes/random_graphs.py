@@ -27,11 +27,15 @@ def _constant(net, x, random):
     """A constant that broadcasts against `x`, often one that is special."""
     number = random.choice([0, 1, 2, -1, 4, 3])
     dtype = x.type.dtype.numpy
-    tail = [n if isinstance(n, int) else 1 for n in x.type.shape[random.integers(x.type.rank + 1) :]]
+    tail = [
+        n if isinstance(n, int) else 1 for n in x.type.shape[random.integers(x.type.rank + 1) :]
+    ]
     if random.integers(2):
         tail = [1 if random.integers(2) else n for n in tail]
     special = np.full(tail, number, dtype)
-    return net.b.constant(special if random.integers(3) else special + random.integers(3, size=tail).astype(dtype))
+    return net.b.constant(
+        special if random.integers(3) else special + random.integers(3, size=tail).astype(dtype)
+    )
 
 
 def _unary(net, x, pool, random):
@@ -94,7 +98,9 @@ def _pad(net, x, pool, random):
 
 
 def _expand(net, x, pool, random):
-    return net.b.expand(x, shape=(random.integers(1, 3), *x.type.shape)) if x.type.rank < 4 else None
+    return (
+        net.b.expand(x, shape=(random.integers(1, 3), *x.type.shape)) if x.type.rank < 4 else None
+    )
 
 
 def _concat(net, x, pool, random):

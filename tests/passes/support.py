@@ -1,4 +1,4 @@
-"""What the tests of passes share: a target, a short way to build graphs, comparison by reference."""
+"""What the tests of passes share: a target, a way to build graphs, comparison by reference."""
 
 from contextlib import contextmanager
 
@@ -52,9 +52,7 @@ class Net:
         self.b.at(node)
         w = self.weight(filters, x.type.shape[1] // groups, kernel, kernel, name=f"{node}.w")
         pads = (kernel // 2 if pad is None else pad,) * 4
-        return self.b.conv(
-            x, w, strides=(stride,) * 2, pads=pads, dilations=(1, 1), groups=groups
-        )
+        return self.b.conv(x, w, strides=(stride,) * 2, pads=pads, dilations=(1, 1), groups=groups)
 
     def batch_norm(self, x):
         c = x.type.shape[1]
@@ -73,7 +71,7 @@ def random_inputs(graph, sizes=None, seed=1):
     from bireme.ir import evaluate
 
     random = np.random.default_rng(seed)
-    sizes = {name: 3 for name in graph.symbols} | (sizes or {})
+    sizes = dict.fromkeys(graph.symbols, 3) | (sizes or {})
     found = {}
     for name, value in zip(graph.input_names, graph.inputs, strict=True):
         shape = tuple(evaluate(d, sizes) for d in value.type.shape)
@@ -124,6 +122,4 @@ def names(block):
 
 def kernels(graph):
     """(kind, names of its ops) of every kernel, in order."""
-    return [
-        (op.attrs["kind"], names(op.blocks[0])) for op in graph.walk() if op.name == "kernel"
-    ]
+    return [(op.attrs["kind"], names(op.blocks[0])) for op in graph.walk() if op.name == "kernel"]

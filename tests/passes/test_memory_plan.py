@@ -1,7 +1,7 @@
 """Properties of the memory planner: nothing live overlaps, at any sizes; bounds; determinism."""
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -100,7 +100,7 @@ def test_only_what_may_share_shares(buffers):
 def test_a_chain_reaches_the_lower_bound(sizes):
     buffers = [Buffer(i, size, i, i + 1) for i, size in enumerate(sizes)]
     plan = plan_memory(buffers)
-    pairs = [aligned(a) + aligned(b) for a, b in zip(sizes, sizes[1:], strict=False)]
+    pairs = [aligned(a) + aligned(b) for a, b in pairwise(sizes)]
     assert plan.arena == plan.lower_bound == max([*pairs, aligned(sizes[0])])
 
 
@@ -146,8 +146,6 @@ def test_two_buffers_with_one_id_are_an_error():
 
 def test_a_large_graph_is_planned_well():
     """As many buffers as a large model has, each overlapping a few: within 5 % of the bound."""
-    buffers = [
-        Buffer(i, 64 * (1 + (i * 7919) % 97), i, i + 1 + (i * 31) % 5) for i in range(300)
-    ]
+    buffers = [Buffer(i, 64 * (1 + (i * 7919) % 97), i, i + 1 + (i * 31) % 5) for i in range(300)]
     plan = plan_memory(buffers)
     assert plan.arena <= plan.lower_bound * 1.05
