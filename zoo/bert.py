@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bireme.frontend import nn
 from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
 from bireme.frontend.nn import init
+from bireme.ir import BiremeError
 
 # Standard deviation of the initial weights, and where their tails are cut (in deviations).
 STD = 0.02
@@ -181,9 +182,8 @@ class Bert(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         if config.hidden_size % config.num_heads:
-            raise ValueError(
-                f"hidden_size {config.hidden_size} is not {config.num_heads} equal heads"
-            )
+            detail = f"hidden_size {config.hidden_size} cannot be cut into {config.num_heads} heads"
+            raise BiremeError("BM6002", detail, where="Bert")
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
         self.pooler = Pooler(config)

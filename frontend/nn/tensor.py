@@ -40,7 +40,10 @@ class Tensor:
             array = array.astype(DType.of(dtype).numpy, copy=False)
         elif array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
             array = array.astype(np.float32)  # Python floats, as in PyTorch
-        DType.of(array)
+        try:
+            DType.of(array)
+        except BiremeError as error:
+            raise error.at(place()) from None
         self._source = array
 
     @staticmethod

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bireme.frontend import nn
-from bireme.frontend.nn import functional as F
+from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
 from bireme.frontend.nn import init
 from bireme.ir import BiremeError, DType
 

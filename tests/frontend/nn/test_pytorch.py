@@ -1,4 +1,4 @@
-"""Layers and functions give PyTorch's values and take its state dicts (values from PyTorch 2.13.0)."""
+"""Layers and functions give the values of PyTorch 2.13.0 and take its state dicts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bireme.frontend import nn
-from bireme.frontend.nn import functional as F
+from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
 from bireme.frontend.nn.tree import named_leaves
 from bireme.ir import reference
 from tests.frontend.nn.pytorch_cases import FUNCTIONS, MODULES, Case, arrays, masks, state

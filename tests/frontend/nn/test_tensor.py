@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bireme.frontend import nn
-from bireme.frontend.nn import functional as F
+from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
 from bireme.frontend.nn.indexing import plan
 from bireme.ir import OPS, BiremeError, DType, evaluate, reference, symbol
 
