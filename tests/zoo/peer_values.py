@@ -1,7 +1,7 @@
 """Writes peer_values.npz: what independent implementations make of the zoo's weights and inputs.
 
-Needs torch, torchvision, timm and transformers beside Bireme, which does not need them. The file in the
-repository is from torch 2.13.0, torchvision 0.28.0, timm 1.0.31, transformers 5.23.0.
+Needs torch, torchvision, timm and transformers beside Bireme, which does not need them. The file in
+the repository is from torch 2.13.0, torchvision 0.28.0, timm 1.0.31, transformers 5.23.0.
 Run: python -m tests.zoo.peer_values.
 """
 

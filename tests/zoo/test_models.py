@@ -1,4 +1,4 @@
-"""The zoo's networks are the published ones: sizes, names, and the values of other implementations."""
+"""The zoo's networks are the published ones: sizes, names, values of other implementations."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def flat(result: Any) -> dict[str, np.ndarray[Any, Any]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_values_of_another_implementation(case: Case) -> None:
-    """Same weights, same inputs; float32 sums in another order differ by some 1e-6 of the largest."""
+    """Same weights and inputs; float32 sums in another order differ by 1e-6 of the largest."""
     found = flat(zoo.create(case.name, **case.options)(**inputs(case)))
     wanted = {k: v for k, v in PEERS.items() if k.startswith(f"{case.name}/")}
     assert {f"{case.name}/{k}" for k in found} == wanted.keys()
