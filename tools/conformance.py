@@ -1,11 +1,12 @@
 """Run the ONNX node tests and print a table by operator.
 
-    python tools/conformance.py [--backend reference|compiled] [--op NAME] [--jobs N] [--output FOLDER]
+    python tools/conformance.py [--backend reference|compiled] [--op NAME] [--jobs N]
 
-Every test of `onnx.backend.test` for the ai.onnx domain whose inputs and outputs are tensors of numbers or
-booleans is run in a process of its own pool, with a time limit. A test counts as `pass` when it runs as
-it is; as `frozen` when it needs the inputs that ONNX uses as shapes, axes or counts as constants (see
-`tests/conformance/cases.py`). Writes `<backend>.json` and `<backend>.md` under the folder.
+Every test of `onnx.backend.test` for the ai.onnx domain whose inputs and outputs are tensors of
+numbers or booleans is run, in processes that may crash and with a time limit. A test counts as
+`pass` when it runs as it is; as `frozen` when it needs the inputs that ONNX uses as shapes, axes or
+counts as constants (`PARAMETERS` in tests/conformance/cases.py). Writes `<backend>.json` and
+`<backend>.md` under the output folder.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ STATUSES = ("pass", "frozen", "refused", "wrong", "error", "crash", "timeout")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Exit code 0 unless a test crashed, hung, or (without a refusal) gave an error or wrong numbers."""
+    """Exit code 1 when a test crashed, hung, or was wrong or failed without a refusal."""
     options = _options(arguments)
     # One thread a process; set before NumPy loads.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -89,7 +90,9 @@ def _markdown(results: list, left_out: dict[str, int], backend: str) -> str:  # 
         + ", ".join(f"{total[s]} {s}" for s in STATUSES[2:])
         + ".",
         "",
-        "Left out: " + "; ".join(f"{count} for {why}" for why, count in sorted(left_out.items())) + ".",
+        "Left out: "
+        + "; ".join(f"{count} for {why}" for why, count in sorted(left_out.items()))
+        + ".",
         "",
         "| operator | " + " | ".join(STATUSES) + " |",
         "|---|" + "---:|" * len(STATUSES),

@@ -30,13 +30,13 @@ def load(
 ) -> Graph:
     """A model in the dialect.
 
-    `model` is a path, the bytes of a file, or a ModelProto. `dims` fixes sizes (`{"batch": 1}`) or gives
-    their range (`{"seq": range(1, 129)}`); a size that the model does not name is called
+    `model` is a path, the bytes of a file, or a ModelProto. `dims` fixes sizes (`{"batch": 1}`) or
+    gives their range (`{"seq": range(1, 129)}`); a size that the model does not name is called
     `{input}_{axis}`. `constants` freezes inputs to data.
 
-    Raises BM1003 with every node that cannot be imported (or their common code when they share one),
+    Raises BM1003 with every node that cannot be imported (or the one code that all of these have),
     BM1001 for what is no ONNX file, BM1002 for versions, BM1004 for external data, BM1005 for a
-    malformed graph, BM6001 for an unreadable file, BM6002 and BM6003 for `dims` and `constants`.
+    malformed graph, BM6001 for an unreadable file, BM6002 and BM6003 for `dims`, `constants`.
     """
     importer = _run(model, dims, constants)
     if any(not r.supported for r in importer.reports):

@@ -1,4 +1,4 @@
-"""What is known of the size of a dimension expression: intervals, and choices that follow from them."""
+"""Bounds of dimension expressions, and the choices that follow from them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ TO_ONNX: dict[DType, int] = {dtype: code for code, dtype in FROM_ONNX.items()}
 def type_name(code: int) -> str:
     """ONNX's name of an element type, or its number when it has none."""
     names = {number: name for name, number in TensorProto.DataType.items()}
-    return names.get(code, str(code)).lower()
+    return str(names.get(code, code)).lower()
 
 
 def dtype_of(code: int, what: str) -> DType:

@@ -1,14 +1,14 @@
 """Values while a model is imported, and the maker of ops that computes what is already known.
 
 A `Tensor` is a value of the graph, or data that the importer knows: numbers, or sizes (dimension
-expressions) from shape arithmetic. `Emitter` has the builder's ops as methods on Tensors: an op whose
-operands are all known is computed at once, any other becomes an op of the graph. Shape arithmetic thus
-never reaches the graph, unless its result is used as data.
+expressions) from shape arithmetic. `Emitter` has the dialect's ops as methods on Tensors: an op
+whose operands are all known is computed at once, any other becomes an op of the graph. Shape
+arithmetic thus never reaches the graph, unless its result is used as data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -154,13 +154,13 @@ class Emitter:
             tensor.value = self._materialise(tensor)
         return tensor.value
 
-    def __getattr__(self, name: str) -> Any:
-        if name.rstrip("_") not in OPS:
+    def __getattr__(self, name: str) -> Callable[..., Tensor]:
+        if name not in OPS:
             raise AttributeError(name)
 
-        def make(*operands: Any, **attrs: Any) -> Any:
-            results = self.op(name.rstrip("_"), operands, **attrs)
-            return results[0] if len(results) == 1 else tuple(results)
+        def make(*operands: Any, **attrs: Any) -> Tensor:
+            (result,) = self.op(name, operands, **attrs)
+            return result
 
         return make
 
@@ -170,7 +170,9 @@ class Emitter:
         result = []
         for operand in operands:
             if not isinstance(operand, Tensor):
-                dtype = None if isinstance(operand, np.ndarray | np.generic) or like is None else like
+                dtype = (
+                    None if isinstance(operand, np.ndarray | np.generic) or like is None else like
+                )
                 array = np.asarray(operand) if dtype is None else _number(operand, dtype)
                 operand = data(array)
             result.append(operand)

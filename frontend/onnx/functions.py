@@ -15,7 +15,7 @@ from bireme.ir import BiremeError
 def schema_function(
     schema: OpSchema, node: NodeProto, opset: int, inputs: Sequence[Tensor | None]
 ) -> FunctionProto:
-    """The body that ONNX gives for an operator. Raises BM1003 when there is none for these inputs."""
+    """The body that ONNX gives for an operator. Raises BM1003 when it has none for these inputs."""
     function = FunctionProto()
     if schema.has_context_dependent_function:
         types = [_type_proto(t).SerializeToString() if t else b"" for t in inputs]
@@ -54,8 +54,8 @@ def bind_attributes(
 ) -> list[NodeProto]:
     """The body's nodes with references to the call's attributes replaced by their values.
 
-    `absent` names formal inputs that the call leaves out; nodes then see an empty name. Attributes that
-    the call leaves out too have the default of the function or of the `schema`.
+    `absent` names formal inputs that the call leaves out; nodes then see an empty name. Attributes
+    that the call leaves out have the default of the function or of the `schema`.
     """
     known = schema.attributes if schema is not None else {}
     given = {k: a.default_value for k, a in known.items() if a.default_value.type}

@@ -99,14 +99,12 @@ class Importer:
         self.graph = Graph(model.graph.name or "main")
         self.emitter = Emitter(self.graph, Bounds(sizes.ranges))
         self.reports: list[NodeReport] = []
-        self._functions = {
-            (plain_domain(f.domain), f.name, f.overload): f for f in model.functions
-        }
+        self._functions = {(plain_domain(f.domain), f.name, f.overload): f for f in model.functions}
         self._guesses = Guesses(model, self.graph)
         self._count = 0
 
     def run(self, constants: Mapping[str, Array]) -> None:
-        """Imports the whole model. Raises for faults of the model as a whole; nodes are reported."""
+        """Imports the whole model. Raises for faults of the whole; nodes are reported."""
         proto = self.model.graph
         scope = Scope(self, opsets_of(self.model))
         self._initializers(proto, scope)
@@ -222,7 +220,9 @@ class Importer:
         made = converter(node)
         node.check_all_read(schema)
         results = [made] if isinstance(made, Tensor) else list(made)
-        missing = [o for i, o in enumerate(proto.output) if o and (i >= len(results) or results[i] is None)]
+        missing = [
+            o for i, o in enumerate(proto.output) if o and (i >= len(results) or results[i] is None)
+        ]
         if missing:
             raise BiremeError("BM1003", f"output {missing[0]!r} is not supported")
         return results
@@ -252,7 +252,9 @@ class Importer:
         self._walk(nodes, inner, emitter)
         emitter.at(name)
         wanted = list(function.output)[: len(proto.output)]
-        return [inner.get(o) if given else None for o, given in zip(wanted, proto.output, strict=False)]
+        return [
+            inner.get(o) if given else None for o, given in zip(wanted, proto.output, strict=False)
+        ]
 
     def _report(
         self, name: str, op: str, domain: str, opset: int, error: BiremeError | None = None
@@ -274,8 +276,8 @@ class Importer:
                 return
             known = find_converter(domain, proto.op_type, opset) is not None
             if not known and (schema is None or not _has_body(schema)):
-                error = BiremeError("BM1003", "the operator is not supported")
-                self._report(name, proto.op_type, domain, opset, error)
+                unknown = BiremeError("BM1003", "the operator is not supported")
+                self._report(name, proto.op_type, domain, opset, unknown)
 
 
 def _has_body(schema: object) -> bool:

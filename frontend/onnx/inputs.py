@@ -17,7 +17,7 @@ _RESERVED = {"min", "max"}
 
 
 def identifier(name: str) -> str:
-    """`name` as a Python identifier that a dimension may have; empty when nothing of it can stay."""
+    """`name` as an identifier that a dimension may have; empty when nothing of it can stay."""
     plain = re.sub(r"[^0-9A-Za-z_]+", "_", name).strip("_")
     if plain and (plain[0].isdigit() or keyword.iskeyword(plain) or plain in _RESERVED):
         plain = f"_{plain}"
@@ -39,7 +39,9 @@ class SizeNames:
             plain = identifier(name) or "size"
             taken = set(self._names.values())
             if plain in taken:
-                plain = next(f"{plain}_{i}" for i in range(2, len(taken) + 3) if f"{plain}_{i}" not in taken)
+                plain = next(
+                    f"{plain}_{i}" for i in range(2, len(taken) + 3) if f"{plain}_{i}" not in taken
+                )
             self._names[name] = plain
         plain = self._names[name]
         key = name if name in self.given else plain
@@ -50,7 +52,7 @@ class SizeNames:
         if plain not in self.ranges:
             if value is not None and (len(value) == 0 or value.step != 1 or value[0] < 0):
                 raise BiremeError("BM6002", f"{value} is no range of sizes", where=f"dims[{key!r}]")
-            # An ONNX size without a range is taken to be positive: an empty tensor must be asked for.
+            # A size without a range is taken to be positive: empty tensors must be asked for.
             self.ranges[plain] = (
                 SymbolRange(1) if value is None else SymbolRange(value[0], value[-1], value[0])
             )
@@ -61,7 +63,9 @@ class SizeNames:
         unknown = sorted(set(self.given) - self._used)
         if unknown:
             known = ", ".join(sorted(self.ranges)) or "none"
-            raise BiremeError("BM6002", f"no dimension is called {', '.join(unknown)}; known: {known}")
+            raise BiremeError(
+                "BM6002", f"no dimension is called {', '.join(unknown)}; known: {known}"
+            )
 
 
 def input_type(info: ValueInfoProto, names: SizeNames) -> TensorType:
@@ -69,7 +73,9 @@ def input_type(info: ValueInfoProto, names: SizeNames) -> TensorType:
     what = f"input {info.name!r}"
     kind = info.type.WhichOneof("value")
     if kind != "tensor_type":
-        raise BiremeError("BM1003", f"{what} is a {(kind or 'value without type').replace('_type', '')}")
+        raise BiremeError(
+            "BM1003", f"{what} is a {(kind or 'value without type').replace('_type', '')}"
+        )
     dtype = dtype_of(info.type.tensor_type.elem_type, what)
     if not info.type.tensor_type.HasField("shape"):
         raise BiremeError("BM1007", f"the number of dimensions of {what} is not stated")
@@ -91,9 +97,10 @@ def frozen(name: str, array: Array, declared: TensorType) -> Array:
     """`array` as the data of input `name`. Raises BM6003 when it does not fit."""
     found = TensorType(DType.of(array), array.shape)
     fits = found.rank == declared.rank and all(
-        not isinstance(d, int) or d == s
-        for d, s in zip(declared.shape, array.shape, strict=False)
+        not isinstance(d, int) or d == s for d, s in zip(declared.shape, array.shape, strict=False)
     )
     if found.dtype is not declared.dtype or not fits:
-        raise BiremeError("BM6003", f"expected {declared}; found {found}", where=f"constants[{name!r}]")
+        raise BiremeError(
+            "BM6003", f"expected {declared}; found {found}", where=f"constants[{name!r}]"
+        )
     return array

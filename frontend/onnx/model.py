@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TypeAlias
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto
 
 from bireme.frontend.onnx.tensors import TensorReader
@@ -15,7 +16,7 @@ from bireme.ir import BiremeError
 OLDEST_OPSET = 7
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
 
-Source = str | os.PathLike[str] | bytes | ModelProto
+Source: TypeAlias = str | os.PathLike[str] | bytes | ModelProto
 
 
 def read_model(source: Source) -> tuple[ModelProto, TensorReader]:
@@ -23,17 +24,18 @@ def read_model(source: Source) -> tuple[ModelProto, TensorReader]:
 
     Raises BM6001 for an unreadable file, BM1001 for one that is not ONNX, BM1002 for versions.
     """
-    if isinstance(source, ModelProto):
-        model, folder = source, None
-    elif isinstance(source, bytes):
-        model, folder = _parse(source, "the bytes given"), None
-    else:
+    folder = None
+    if isinstance(source, bytes):
+        model = _parse(source, "the bytes given")
+    elif isinstance(source, str | os.PathLike):
         path = Path(source)
         try:
             content = path.read_bytes()
         except OSError as error:
             raise BiremeError("BM6001", str(error.strerror), where=str(path)) from None
         model, folder = _parse(content, str(path)), path.parent
+    else:
+        model = source
     _check_versions(model)
     return model, TensorReader(folder)
 

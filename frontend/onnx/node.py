@@ -91,7 +91,9 @@ class Node:
         """The one element of input `index` as a Python number. Raises BM1007, BM1006."""
         array = self.array(index)
         if array.size != 1:
-            raise BiremeError("BM1006", f"{self.label(index)} must have one element: {self[index].type}")
+            raise BiremeError(
+                "BM1006", f"{self.label(index)} must have one element: {self[index].type}"
+            )
         return array.ravel()[0].item()
 
     def ints_of(self, index: int) -> list[int]:
@@ -102,7 +104,7 @@ class Node:
         return [int(str(d)) for d in dims]
 
     def dims(self, index: int) -> list[Dim]:
-        """Elements of input `index` as sizes. Raises BM1007 when unknown, BM1006 when no integers."""
+        """Elements of input `index` as sizes. Raises BM1007 if unknown, BM1006 if no integers."""
         tensor = self[index]
         if not tensor.dtype.is_integer:
             raise BiremeError("BM1006", f"{self.label(index)} must hold integers: {tensor.type}")
@@ -177,7 +179,11 @@ class Node:
     def tensor(self, name: str, default: Any = None) -> Array:
         """A tensor attribute; without a default it is required."""
         proto = self._required(name, AttributeProto.TENSOR, default)
-        return proto if isinstance(proto, np.ndarray) else self.reader.read(proto, f"attribute {name!r}")
+        return (
+            proto
+            if isinstance(proto, np.ndarray)
+            else self.reader.read(proto, f"attribute {name!r}")
+        )
 
     def graph(self, name: str) -> Any:
         """A subgraph."""
@@ -190,7 +196,7 @@ class Node:
         return value
 
     def check_all_read(self, schema: OpSchema | None) -> None:
-        """Raises BM1003 for an attribute that the converter did not look at, unless at its default."""
+        """Raises BM1003 for an attribute that the converter did not read, unless at its default."""
         for name, attribute in self._attributes.items():
             known = schema.attributes.get(name) if schema is not None else None
             default = known.default_value if known is not None else None
@@ -201,7 +207,9 @@ class Node:
         """A text attribute with a fixed set of values. Raises BM1006 for any other."""
         value = self.text(name, default)
         if value not in allowed:
-            raise BiremeError("BM1006", f"attribute {name!r} is {value!r}; expected one of {allowed}")
+            raise BiremeError(
+                "BM1006", f"attribute {name!r} is {value!r}; expected one of {allowed}"
+            )
         return value
 
     def axis(self, axis: int, rank: int) -> int:

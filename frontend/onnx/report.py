@@ -12,7 +12,7 @@ from bireme.ir import BiremeError
 class NodeReport:
     """One node (or graph input) and whether it can be imported.
 
-    `name` is the node's name, with the names of enclosing nodes before it for one inside a subgraph or
+    `name` is the node's name, after the names of enclosing nodes for one inside a subgraph or a
     function. `code` is empty for a node that can be imported, else the error's code; `reason` says
     what stands in the way and `hint` what to do.
     """

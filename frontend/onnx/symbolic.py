@@ -1,7 +1,7 @@
 """Shape arithmetic: ops of the dialect on small tensors whose elements are dimension expressions.
 
 Each function takes object arrays of `Dim` (or `Ratio`, where a model computes sizes in floating
-point) and gives such an array, or raises `UndecidedError` when the result depends on run-time sizes.
+point) and gives such an array, or raises `UndecidedError` when only run time can tell.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class Symbolic:
             ]
             return object_array(flat, arrays[0].shape)
         if name in _MOVES:
-            if any(isinstance(d, DimExpr) for v in attrs.values() if isinstance(v, tuple) for d in v):
+            if any(
+                isinstance(d, DimExpr) for v in attrs.values() if isinstance(v, tuple) for d in v
+            ):
                 raise UndecidedError
             return np.asarray(_MOVES[name](inputs, attrs), dtype=object)
         if name in ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min"):

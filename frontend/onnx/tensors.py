@@ -1,4 +1,4 @@
-"""Tensor data of a model: from its protobuf or from files beside it, without copies where possible."""
+"""Tensor data of a model, from its protobuf or from files beside it, without needless copies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TensorReader:
             wanted = math.prod(shape) * dtype.bytes
             raise BiremeError("BM1005", f"{what} needs {wanted} bytes of data, found {len(data)}")
         if dtype.numpy == np.bool_:
-            return np.frombuffer(data, np.uint8).reshape(shape) != 0
+            return np.asarray(np.frombuffer(data, np.uint8).reshape(shape) != 0)
         return np.frombuffer(data, dtype.numpy).reshape(shape)
 
     def _external(self, tensor: TensorProto, what: str, size: int) -> memoryview:

@@ -37,9 +37,9 @@ BACKENDS: dict[str, Prepare] = {"reference": _reference, "compiled": _compiled}
 class Result:
     """How a case went.
 
-    `status` is `pass`, `frozen` (passes with its parameter inputs given as constants), `refused` (with a
-    reason and before running), `wrong` (other numbers), `error` (an exception that no check announces),
-    `crash` or `timeout` (the process died or hung).
+    `status` is `pass`, `frozen` (passes with its parameter inputs given as constants), `refused`
+    (with a reason, before running), `wrong` (other numbers), `error` (an exception that no check
+    announces), `crash` or `timeout` (the process died or hung).
     """
 
     name: str

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, TypeProto, numpy_helper
 
-# Inputs that the ONNX specification uses as shapes, axes, counts or other parameters, by operator. A model
-# from an exporter holds them as data; node tests feed them like pictures.
+# Inputs that the ONNX specification uses as shapes, axes, counts or other parameters, by operator.
+# A model from an exporter holds them as data; node tests feed them like pictures.
 PARAMETERS: dict[str, tuple[int, ...]] = {
     "AffineGrid": (1,),
     "BlackmanWindow": (0,),

@@ -27,7 +27,7 @@ def run_isolated(
 ) -> Iterator[tuple[int, str, Any]]:
     """Calls `function(i)` for i below `count`; yields (i, "done" | "crash" | "timeout", result).
 
-    `function` may be a closure: workers are forks. An item that takes more than `seconds` is killed.
+    `function` may be a closure: workers are forks. An item that takes over `seconds` is killed.
     """
     pending = list(reversed(range(count)))
     workers = [_start(function) for _ in range(min(jobs, count))]

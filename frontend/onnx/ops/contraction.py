@@ -45,7 +45,7 @@ def _gemm(n: Node) -> Tensor:
 
 
 def centred(n: Node, x: Tensor, zero_point: Tensor | None, axis: int | None = None) -> Tensor:
-    """An 8-bit operand minus its zero point, as int32. A vector of zero points runs along `axis`."""
+    """An 8-bit operand minus its zero point, as int32. A vector of those runs along `axis`."""
     wide: Tensor = n.b.cast(x, dtype=DType.I32)
     if zero_point is None:
         return wide
@@ -53,7 +53,9 @@ def centred(n: Node, x: Tensor, zero_point: Tensor | None, axis: int | None = No
     if zero.rank == 1 and zero.shape != (1,):
         if axis is None:
             raise BiremeError("BM1006", f"the zero point must be a scalar: {zero_point.type}")
-        zero = reshape(n.b, zero, [zero.shape[0] if i == axis % x.rank else 1 for i in range(x.rank)])
+        zero = reshape(
+            n.b, zero, [zero.shape[0] if i == axis % x.rank else 1 for i in range(x.rank)]
+        )
     elif zero.rank == 1:
         zero = reshape(n.b, zero, ())
     return n.b.sub(wide, zero)
@@ -75,7 +77,7 @@ def _bias(b: Emitter, y: Tensor, bias: Tensor | None) -> Tensor:
 
 def conv(n: Node, x: Tensor, w: Tensor) -> Tensor:
     """The convolution that the node's attributes describe, without a bias."""
-    sizes = spatial(n, x)
+    sizes = spatial(x)
     kernel: Sequence[Dim] = w.shape[2:]
     given = n.integers("kernel_shape", []) if n.has("kernel_shape") else None
     if given is not None and list(given) != list(kernel):
@@ -108,7 +110,7 @@ def _conv_integer(n: Node) -> Tensor:
 
 def _conv_transpose(n: Node) -> Tensor:
     x, w = n[0], n[1]
-    sizes = spatial(n, x)
+    sizes = spatial(x)
     rank = len(sizes)
     taps = [k for k in w.shape[2:] if isinstance(k, int)]
     if len(taps) != rank:
@@ -125,7 +127,7 @@ def _conv_transpose(n: Node) -> Tensor:
     if auto == "VALID":
         pads = [0] * (2 * rank)
     if wanted is not None or auto.startswith("SAME"):
-        pads = _transpose_pads(n, sizes, taps, strides, dilations, extra, wanted, auto)
+        pads = _transpose_pads(sizes, taps, strides, dilations, extra, wanted, auto)
     # Negative padding here is output that gets nothing but zeros.
     grow = [max(-p, 0) for p in pads]
     result: Tensor = n.b.conv_transpose(
@@ -142,7 +144,6 @@ def _conv_transpose(n: Node) -> Tensor:
 
 
 def _transpose_pads(
-    n: Node,
     sizes: Sequence[Dim],
     taps: Sequence[int],
     strides: Sequence[int],

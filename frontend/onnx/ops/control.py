@@ -53,7 +53,13 @@ class _Loop:
         self.before = len(self.reports)
 
     def convert(self) -> list[Tensor]:
-        started = True if self.start is None else None if self.start.array is None else bool(self.start.array)
+        started = (
+            True
+            if self.start is None
+            else None
+            if self.start.array is None
+            else bool(self.start.array)
+        )
         steps = None if self.limit is None or self.limit.dims is None else self.limit.dims[0]
         if started is False:
             steps = 0
@@ -63,7 +69,9 @@ class _Loop:
             return self._counted(steps)
         return self._while()
 
-    def _run(self, emitter: Emitter, step: Tensor, condition: Tensor, carried: Sequence[Tensor]) -> list[Tensor]:
+    def _run(
+        self, emitter: Emitter, step: Tensor, condition: Tensor, carried: Sequence[Tensor]
+    ) -> list[Tensor]:
         del self.reports[self.before :]  # the body is reported once, however often it is imported
         return self.n.scope.run(self.body, [step, condition, *carried], emitter, self.n.name)
 
@@ -135,7 +143,9 @@ class _Loop:
         inner = n.b.inner(test, n.name)
         step, going, *_ = _arguments(test)
         if self.limit is not None:
-            going = inner.logical_and(going, inner.less(step, inner.cast(self.limit, dtype=DType.I64)))
+            going = inner.logical_and(
+                going, inner.less(step, inner.cast(self.limit, dtype=DType.I64))
+            )
         inner.end([going])
         inner = n.b.inner(body, n.name)
         step, going, *carried = _arguments(body)
@@ -173,7 +183,7 @@ def _scan(n: Node) -> list[Tensor]:
     for i, x in enumerate(made[carries:]):
         x = _flipped(n.b, x, 0) if row_backward[i] else x
         axis = n.axis(row_axes[i], x.rank)
-        order = [a for a in range(1, x.rank)]
+        order = list(range(1, x.rank))
         order.insert(axis, 0)
         results.append(transpose(n.b, x, order))
     return results
@@ -183,8 +193,10 @@ def _flipped(b: Emitter, x: Tensor, axis: int) -> Tensor:
     return cut(b, x, axis, x.shape[axis] - 1, x.shape[axis], -1)
 
 
-def _old_scan(n: Node) -> list[Tensor]:
-    raise BiremeError("BM1003", "Scan with a batch axis (opset 8)", hint="export with opset 9 or newer")
+def _old_scan(_: Node) -> list[Tensor]:
+    raise BiremeError(
+        "BM1003", "Scan with a batch axis (opset 8)", hint="export with opset 9 or newer"
+    )
 
 
 def _has_element(n: Node) -> Tensor:

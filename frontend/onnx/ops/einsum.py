@@ -36,7 +36,9 @@ def _parsed(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     if len(terms) != len(ranks):
         raise BiremeError("BM1006", f"equation {equation!r} for {len(ranks)} operands")
     spare = [c for c in string.ascii_letters if c not in text]
-    lengths = [r - len(t.replace("...", "")) for t, r in zip(terms, ranks, strict=True) if "..." in t]
+    lengths = [
+        r - len(t.replace("...", "")) for t, r in zip(terms, ranks, strict=True) if "..." in t
+    ]
     if any(count < 0 for count in lengths) or max(lengths, default=0) > len(spare):
         raise BiremeError("BM1006", f"equation {equation!r} does not fit ranks {list(ranks)}")
     batch = spare[: max(lengths, default=0)]
@@ -97,7 +99,7 @@ def _product(n: Node, a: Labelled, b: Labelled, later: set[str]) -> Labelled:
     inner = [c for c in both if c not in later]
     rows = [c for c in left if c not in both]
     columns = [c for c in right if c not in both]
-    size = {c: d for c, d in (*zip(right, y.shape, strict=True), *zip(left, x.shape, strict=True))}
+    size = dict(zip(right + left, y.shape + x.shape, strict=True))
     for c, d in zip(right, y.shape, strict=True):  # a size of 1 broadcasts
         size[c] = d if size[c] == 1 else size[c]
     if any(x.shape[left.index(c)] == 1 != y.shape[right.index(c)] for c in inner) or any(

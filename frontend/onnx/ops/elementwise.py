@@ -110,7 +110,7 @@ def _bit_cast(n: Node) -> Tensor:
     x, dtype = n[0], n.dtype("to")
     if x.dtype.bits != dtype.bits:
         raise BiremeError("BM1006", f"{x.dtype.label} and {dtype.label} differ in width")
-    if x.dtype.is_integer and dtype.is_integer or x.dtype is dtype:
+    if (x.dtype.is_integer and dtype.is_integer) or x.dtype is dtype:
         return cast(n, x, dtype)
     raise BiremeError("BM1003", f"the bits of {x.dtype.label} as {dtype.label}")
 

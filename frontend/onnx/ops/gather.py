@@ -73,7 +73,8 @@ def _one_hot(n: Node) -> Tensor:
     depths = n.array(1) if n[1].dtype.is_float else np.array(n.dims(1), dtype=object)
     if depths.size != 1:
         raise BiremeError("BM1006", f"depth must be one number: {n[1].type}")
-    depth: Dim = depths.ravel()[0] if depths.dtype == object else int(depths.ravel()[0])
+    first = depths.ravel()[0]
+    depth: Dim = first if depths.dtype == object else int(first)
     indices = n.b.cast(n[0], dtype=DType.I64)
     axis = n.axis(n.integer("axis", -1), indices.rank + 1)
     off, on = (reshape(n.b, cut(n.b, n[2], 0, i, 1), ()) for i in (0, 1))
@@ -103,7 +104,7 @@ def _non_zero(n: Node) -> Tensor:
     return data(np.stack(np.nonzero(array)).astype(np.int64))
 
 
-def _data_sized(n: Node) -> Tensor:
+def _data_sized(_: Node) -> Tensor:
     raise BiremeError("BM1003", "the size of the result depends on the input's data")
 
 
@@ -178,7 +179,10 @@ def _block_places(
     pitch = [int(np.prod(padded[i + 1 :])) for i in axes]
 
     def flat(points: Sequence[Sequence[int]]) -> list[int]:
-        return [sum(p * q for p, q in zip(point, pitch, strict=True)) for point in itertools.product(*points)]
+        return [
+            sum(p * q for p, q in zip(point, pitch, strict=True))
+            for point in itertools.product(*points)
+        ]
 
     return np.add.outer(np.array(flat(steps), np.int64), np.array(flat(starts), np.int64))
 

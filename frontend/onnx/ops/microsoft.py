@@ -32,7 +32,9 @@ def _fused_matmul(n: Node) -> Tensor:
     if n.flag("transBatchA") or n.flag("transBatchB"):
         raise BiremeError("BM1003", "transposed batch axes")
     a, b = (
-        transpose(n.b, x, [*range(x.rank - 2), x.rank - 1, x.rank - 2]) if flag and x.rank > 1 else x
+        transpose(n.b, x, [*range(x.rank - 2), x.rank - 1, x.rank - 2])
+        if flag and x.rank > 1
+        else x
         for x, flag in ((n[0], n.flag("transA")), (n[1], n.flag("transB")))
     )
     result, alpha = matmul(n.b, a, b), n.number("alpha", 1.0)

@@ -11,7 +11,7 @@ from bireme.ir import BiremeError, DType, product
 
 
 def _frame(n: Node) -> Window:
-    return window(n, spatial(n, n[0]), n.integers("kernel_shape"))
+    return window(n, spatial(n[0]), n.integers("kernel_shape"))
 
 
 def _pads(frame: Window) -> tuple[int, ...]:
@@ -72,7 +72,7 @@ def _lp(n: Node) -> Tensor:
 
 def _global(name: str) -> Converter:
     def convert(n: Node) -> Tensor:
-        axes = tuple(range(2, len(spatial(n, n[0])) + 2))
+        axes = tuple(range(2, len(spatial(n[0])) + 2))
         result: Tensor = getattr(n.b, name)(n[0], axes=axes, keepdims=True)
         return result
 
@@ -81,7 +81,7 @@ def _global(name: str) -> Converter:
 
 def _global_lp(n: Node) -> Tensor:
     x, p = n[0], float(n.integer("p", 2))
-    axes = tuple(range(2, len(spatial(n, x)) + 2))
+    axes = tuple(range(2, len(spatial(x)) + 2))
     total = n.b.reduce_sum(n.b.pow(n.b.abs(x), p), axes=axes, keepdims=True)
     return n.b.pow(total, 1.0 / p)
 
@@ -89,7 +89,7 @@ def _global_lp(n: Node) -> Tensor:
 def _max_unpool(n: Node) -> Tensor:
     """Scatters the values to the flat places that the pool noted."""
     x, places = n[0], n[1]
-    sizes = spatial(n, x)
+    sizes = spatial(x)
     rank = len(sizes)
     kernel = n.integers("kernel_shape")
     strides = n.integers("strides", [1] * rank)
@@ -97,7 +97,8 @@ def _max_unpool(n: Node) -> Tensor:
     if len(kernel) != rank or len(strides) != rank or len(pads) != 2 * rank:
         raise BiremeError("BM1006", f"kernel, strides and pads do not fit {x.type}")
     natural = [
-        (size - 1) * strides[i] + kernel[i] - pads[i] - pads[rank + i] for i, size in enumerate(sizes)
+        (size - 1) * strides[i] + kernel[i] - pads[i] - pads[rank + i]
+        for i, size in enumerate(sizes)
     ]
     shape = [*x.shape[:2], *natural]
     wanted = n.dims(2) if n.get(2) is not None else shape

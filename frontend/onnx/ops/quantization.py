@@ -22,7 +22,9 @@ def _spread(n: Node, parameter: Tensor, x: Tensor, axis: int, block: int) -> Ten
     """Blocked parameters with one element for each of `x`'s along `axis`."""
     size = x.shape[axis]
     if parameter.rank != x.rank or not isinstance(size, int):
-        raise BiremeError("BM1006", f"blocks of {block} along axis {axis}: {parameter.type}, {x.type}")
+        raise BiremeError(
+            "BM1006", f"blocks of {block} along axis {axis}: {parameter.type}, {x.type}"
+        )
     places = np.arange(size, dtype=np.int64) // block
     result: Tensor = n.b.gather(parameter, data(places), axis=axis)
     return result

@@ -46,7 +46,7 @@ def _recurrent(n: Node, gates: int, defaults: Sequence[str]) -> tuple[list[Tenso
 
 
 def _lengths(n: Node, x: Tensor, always: bool = False) -> list[Tensor]:
-    """The operand with the length of each sequence; when it is needed but not given, all are full."""
+    """The operand with each sequence's length; full ones when needed but not given."""
     given = n.get(4)
     if given is not None:
         return [given if given.dtype is DType.I32 else n.b.cast(given, dtype=DType.I32)]

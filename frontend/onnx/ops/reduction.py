@@ -62,7 +62,7 @@ def _log_sum_exp(b: Emitter, x: Tensor, axes: tuple[int, ...], keep: bool) -> Te
 
 
 def _reduction(reducer: Reducer, axes_input: int) -> Converter:
-    """A reduction whose axes are an attribute before opset `axes_input`, and an input from there on."""
+    """A reduction whose axes are an attribute before opset `axes_input`, later an input."""
 
     def convert(n: Node) -> Tensor:
         x = n[0]
@@ -95,7 +95,7 @@ def _arg(name: str) -> Converter:
 
 def _top_k_attribute(n: Node) -> list[Tensor]:
     axis = n.axis(n.integer("axis", -1), n[0].rank)
-    return list(n.b.topk(n[0], k=(n.integer("k"),), axis=axis))
+    return n.b.op("topk", [n[0]], k=(n.integer("k"),), axis=axis)
 
 
 def _top_k(n: Node) -> list[Tensor]:
@@ -104,7 +104,7 @@ def _top_k(n: Node) -> list[Tensor]:
     if len(k) != 1:
         raise BiremeError("BM1006", f"k must be one number, found {k}")
     largest, ordered = n.flag("largest", True), n.flag("sorted", True)
-    return list(n.b.topk(n[0], k=(k[0],), axis=axis, largest=largest, sorted=ordered))
+    return n.b.op("topk", [n[0]], k=(k[0],), axis=axis, largest=largest, sorted=ordered)
 
 
 def _cumulative_axis(n: Node) -> int:
@@ -172,7 +172,9 @@ def _det(n: Node) -> Tensor:
     x = n[0]
     size = x.shape[-1]
     if x.rank < 2 or not isinstance(size, int) or x.shape[-2] != size or not 1 <= size <= 4:
-        raise BiremeError("BM1003", f"determinants of {x.type}; square matrices up to 4 × 4 are supported")
+        raise BiremeError(
+            "BM1003", f"determinants of {x.type}; square matrices up to 4 × 4 are supported"
+        )
     cells = [[_cell(n, x, i, j) for j in range(size)] for i in range(size)]
     return _minor(n.b, cells)
 

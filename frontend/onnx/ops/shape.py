@@ -269,6 +269,7 @@ def _depth_to_space(n: Node) -> Tensor:
         raise BiremeError("BM1006", f"blocksize {block} on {x.type}")
     batch, channels, height, width = x.shape
     depth = floordiv(channels, block * block)
+    split: tuple[Dim, ...]
     if mode == "DCR":
         split, perm = (batch, block, block, depth, height, width), (0, 3, 4, 1, 5, 2)
     else:
@@ -303,7 +304,9 @@ def _center_crop_pad(n: Node) -> Tensor:
         have = x.shape[axis]
         smaller = n.b.bounds.less(size, have)
         if smaller is None:
-            raise BiremeError("BM1007", f"whether size {have} is cut or padded to {size} is not known")
+            raise BiremeError(
+                "BM1007", f"whether size {have} is cut or padded to {size} is not known"
+            )
         if smaller:
             x = cut(n.b, x, axis, floordiv(have - size, 2), size)
         else:

@@ -17,7 +17,9 @@ _MOST_POINTS = 4096
 def _matrices(points: int, bins: int, inverse: bool, dtype: DType) -> tuple[Array, Array]:
     """Cosines and sines `[points, bins]` of the transform."""
     if not 1 <= points <= _MOST_POINTS:
-        raise BiremeError("BM1003", f"a transform of {points} points; up to {_MOST_POINTS} are supported")
+        raise BiremeError(
+            "BM1003", f"a transform of {points} points; up to {_MOST_POINTS} are supported"
+        )
     angle = 2 * np.pi / points * (np.outer(np.arange(points), np.arange(bins)) % points)
     scale = 1 / points if inverse else 1.0
     sign = 1.0 if inverse else -1.0

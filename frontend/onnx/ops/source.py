@@ -74,7 +74,7 @@ def _size(n: Node, index: int) -> Dim:
     return dims[0]
 
 
-def _random(n: Node) -> Tensor:
+def _random(_: Node) -> Tensor:
     raise BiremeError("BM1003", "the result is random")
 
 

@@ -14,7 +14,7 @@ AUTO_PAD = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
 @dataclass
 class Window:
-    """Attributes of a window op; `before` and `after` may be expressions where padding is automatic."""
+    """Attributes of a window op; automatic padding may make `before` and `after` expressions."""
 
     kernel: list[int]
     strides: list[int]
@@ -29,7 +29,7 @@ class Window:
         return found if len(found) == 2 * len(self.kernel) else None
 
 
-def spatial(n: Node, x: Tensor) -> tuple[Dim, ...]:
+def spatial(x: Tensor) -> tuple[Dim, ...]:
     """Sizes of the spatial axes. Raises BM1006 when there are none."""
     if x.rank < 3:
         raise BiremeError("BM1006", f"expected [N, C, spatial...]; found {x.type}")
