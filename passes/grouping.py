@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from heapq import heapify, heappop, heappush
 
 from bireme.ir import Dim
 from bireme.passes.partition import Partition
@@ -100,6 +101,8 @@ CHEAP_OPS = 6
 
 # Injective ops that read every element at most once, so that what feeds them is computed once.
 READ_ONCE = frozenset({"transpose", "slice", "pad", "reverse_sequence"})
+# Injective ops that read every element several times.
+READS_NEIGHBOURS = frozenset({"resize"})
 # Injective ops that may stand between memory and an anchor.
 MATMUL_PROLOGUE = frozenset({"transpose", "slice", "expand"})
 REDUCTION_PROLOGUE = frozenset({"transpose", "slice", "gather"})
@@ -155,17 +158,19 @@ class _Grouping:
     def add_epilogue(self, anchor: int) -> None:
         """Joins pointwise ops that read the anchor's result, or each other, at its own shape."""
         shape = self.nodes[anchor].shape
-        refused: set[int] = set()
-        front = [anchor]
-        while front:
-            for user in self.users[front.pop(0)]:
-                if user in refused or self._together(user, anchor):
-                    continue
-                fits = self._free(user, Role.POINTWISE) and self.nodes[user].shape == shape
-                if fits and self._join(anchor, user):
-                    front.append(user)
-                else:
-                    refused.add(user)
+        # In program order, so that what a node reads has been tried before it.
+        waiting = [*self.users[anchor]]
+        heapify(waiting)
+        last = -1
+        while waiting:
+            user = heappop(waiting)
+            if user == last or self._together(user, anchor):
+                continue
+            last = user
+            fits = self._free(user, Role.POINTWISE) and self.nodes[user].shape == shape
+            if fits and self._join(anchor, user):
+                for reader in self.users[user]:
+                    heappush(waiting, reader)
 
     def add_side_producers(self, anchor: int) -> None:
         """Joins pointwise ops at the anchor's shape that feed only its epilogue."""
@@ -248,6 +253,8 @@ class _Grouping:
         if any(self.nodes[m].name == "concat" for m in members):
             return False
         name = self.nodes[node].name
+        if name in READS_NEIGHBOURS:
+            return False
         if name == "concat":
             # Behind axes of size 1 a concat is no work: its operands can be stored in place.
             return not self._stores_in_place(node, operand)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bireme.ir import Block, Builder, DType, Graph, Op, TensorType, Value, evaluate, product
+from bireme.ir import Block, Builder, DType, Fusion, Graph, Op, TensorType, Value, evaluate, product
 from bireme.ir.opdef import Array
 from bireme.passes.assignment import Choice, Flow, Form, assign
 from bireme.passes.layout_rules import (
@@ -190,6 +190,9 @@ class _Plan:
         rule = rule_for(op)
         if rule is None or not rule.fits(op, self._size) or not self._is_safe(op):
             return Choice(Form.PLAIN)
+        if op.definition.fusion is Fusion.POINTWISE:
+            # It will be part of the kernel before it, and its result may never be stored.
+            return Choice()
         extra = [
             _blocked_bytes(v.type, self._size, self._hints) - _bytes(v.type, self._hints)
             for v in op.results
