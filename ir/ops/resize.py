@@ -43,7 +43,7 @@ def _half_pixel(x: Array, axis: Axis) -> Array:
 
 
 def _pytorch_half_pixel(x: Array, axis: Axis) -> Array:
-    return _half_pixel(x, axis) if axis.length > 1 else np.full_like(x, -0.5)
+    return _half_pixel(x, axis) if axis.result > 1 else np.zeros_like(x)
 
 
 def _half_pixel_symmetric(x: Array, axis: Axis) -> Array:

@@ -48,6 +48,9 @@ def _coordinates(grid: Array, size: int, attrs: Attrs) -> tuple[Array, float, fl
         low, high, x = 0.0, size - 1.0, (grid + 1) / 2 * (size - 1)
     else:
         low, high, x = -0.5, size - 0.5, ((grid + 1) * size - 1) / 2
+    if attrs["mode"] == "cubic":
+        # Its taps are brought inside one by one.
+        return x, low, high
     if attrs["mode"] == "nearest":
         x = np.rint(x)
     outside = (x < low) | (x > high)
