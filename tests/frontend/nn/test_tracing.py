@@ -218,7 +218,8 @@ def test_an_error_of_python_names_module_and_line() -> None:
     line = line_of('# the line of "raise"')
     assert str(caught.value) == (
         f"BM1008 at 1 (tests/frontend/nn/test_tracing.py:{line}): "
-        "a Python model could not be traced: KeyError: 'lost' (hint: look at the line named in the message)"
+        "a Python model could not be traced: KeyError: 'lost' "
+        "(hint: look at the line named in the message)"
     )
     assert isinstance(caught.value.__cause__, KeyError)
 
