@@ -7,6 +7,7 @@ a graph value is traced; an op on plain arrays is evaluated at once, in a trace 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from bireme.ir import (
     DimExpr,
     DType,
     Graph,
+    SymbolRange,
     TensorType,
     Value,
 )
@@ -67,7 +69,7 @@ class Scope:
 
 
 SCOPE: ContextVar[Scope | None] = ContextVar("scope", default=None)
-_HERE = str(Path(__file__).parent)
+_HERE = str(Path(__file__).parent) + os.sep
 
 
 def _spot(frame: FrameType, line: int) -> str:
@@ -79,7 +81,7 @@ def _spot(frame: FrameType, line: int) -> str:
 
 def _is_user(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    return not file.startswith(_HERE) and not file.startswith("<") and "contextlib" not in file
+    return not file.startswith((_HERE, "<"))
 
 
 def place(traceback: TracebackType | None = None) -> str:
@@ -110,7 +112,7 @@ class Tracer:
 
     def __init__(self, graph: Graph, names: Mapping[int, str]) -> None:
         self.graph = graph
-        self.least = {name: sizes.least for name, sizes in graph.symbols.items()}
+        self.ranges = graph.symbols
         self._names = names
         self._builders = [Builder(graph)]
         self._constants: dict[int, tuple[Source, Value]] = {}
@@ -174,10 +176,10 @@ def tracing(tracer: Tracer) -> Iterator[None]:
         TRACER.reset(token)
 
 
-def least_sizes() -> Mapping[str, int]:
-    """The least size of each symbol of the trace under way."""
+def symbol_ranges() -> Mapping[str, SymbolRange]:
+    """Sizes that the symbols of the trace under way may have."""
     tracer = TRACER.get()
-    return tracer.least if tracer is not None else {}
+    return tracer.ranges if tracer is not None else {}
 
 
 def is_symbolic(sources: Sequence[Source]) -> bool:

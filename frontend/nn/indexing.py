@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bireme.ir import BiremeError, Dim, DimExpr, ceildiv, maximum, minimum
+from bireme.ir import BiremeError, Dim, DimExpr, SymbolRange, ceildiv, maximum, minimum
 from bireme.ir.dims import is_nonnegative, substitute, symbol, symbols_of
 
-# Least size of each symbol.
-Sizes = Mapping[str, int]
+Ranges = Mapping[str, SymbolRange]
 
 _HINT = "index with integers, slices, None, ... and at most one integer tensor"
 
@@ -28,8 +28,8 @@ class Plan:
     axis: int = 0
 
 
-def plan(index: Any, shape: Sequence[Dim], least: Sizes) -> Plan:
-    """The plan of `x[index]` for x of this shape; `least` bounds its symbols. Raises BM1006."""
+def plan(index: Any, shape: Sequence[Dim], ranges: Ranges) -> Plan:
+    """The plan of `x[index]` for x of this shape; `ranges` bound its symbols. Raises BM1006."""
     parts = _full(index if isinstance(index, tuple) else (index,), len(shape))
     result = Plan()
     kept: list[Dim] = []
@@ -40,7 +40,7 @@ def plan(index: Any, shape: Sequence[Dim], least: Sizes) -> Plan:
             continue
         size = next(axes)
         if isinstance(part, slice):
-            start, length, step = _range(part, size, least)
+            start, length, step = _range(part, size, ranges)
         elif _is_size(part):
             start, length, step = _element(part, size), 1, 1
         else:
@@ -97,33 +97,52 @@ def _is_negative(dim: Dim) -> bool:
     return all(factor < 0 for factor in dim.terms.values())
 
 
-def _is_nonnegative(dim: Dim, least: Sizes) -> bool:
-    """Whether `dim` is certainly 0 or more when each symbol is at its least size or above."""
-    shifted = {name: symbol(name) + least.get(name, 0) for name in symbols_of(dim)}
-    return is_nonnegative(substitute(dim, shifted))
+def _is_nonnegative(dim: Dim, ranges: Ranges) -> bool:
+    """Whether `dim` is certainly 0 or more for every size that the symbols may have."""
+    known = {name: ranges.get(name, SymbolRange()) for name in symbols_of(dim)}
+    # Each symbol as its least size plus a part that is 0 or more.
+    above = substitute(dim, {name: symbol(name) + sizes.least for name, sizes in known.items()})
+    return is_nonnegative(above) or _lower_bound(above, known) >= 0
 
 
-def _smaller(a: Dim, b: Dim, least: Sizes) -> Dim:
-    if _is_nonnegative(b - a, least):
+def _lower_bound(dim: Dim, ranges: Ranges) -> float:
+    """A number that `dim` is not below, its symbols being counted from their least sizes."""
+    if isinstance(dim, int):
+        return dim
+    total = 0.0
+    for monomial, factor in dim.terms.items():
+        size = 1.0
+        for atom in monomial:
+            if not isinstance(atom, str):
+                return -math.inf
+            most = ranges[atom].most
+            size *= math.inf if most is None else most - ranges[atom].least
+        # A positive multiple of a symbol is at least 0; a number is itself.
+        total += factor * size if factor < 0 or not monomial else 0.0
+    return total
+
+
+def _smaller(a: Dim, b: Dim, ranges: Ranges) -> Dim:
+    if _is_nonnegative(b - a, ranges):
         return a
-    return b if _is_nonnegative(a - b, least) else minimum(a, b)
+    return b if _is_nonnegative(a - b, ranges) else minimum(a, b)
 
 
-def _above_zero(dim: Dim, least: Sizes) -> Dim:
-    return dim if _is_nonnegative(dim, least) else maximum(dim, 0)
+def _above_zero(dim: Dim, ranges: Ranges) -> Dim:
+    return dim if _is_nonnegative(dim, ranges) else maximum(dim, 0)
 
 
-def _bound(end: Any, size: Dim, default: Dim, least: Sizes) -> Dim:
+def _bound(end: Any, size: Dim, default: Dim, ranges: Ranges) -> Dim:
     """A slice's start or stop as a position in [0, size]."""
     if end is None:
         return default
     position: Dim = end if isinstance(end, DimExpr) else int(end)
     if _is_negative(position):
-        return _above_zero(position + size, least)
-    return _smaller(position, size, least)
+        return _above_zero(position + size, ranges)
+    return _smaller(position, size, ranges)
 
 
-def _range(part: slice, size: Dim, least: Sizes) -> tuple[Dim, Dim, int]:
+def _range(part: slice, size: Dim, ranges: Ranges) -> tuple[Dim, Dim, int]:
     """(first index, length, step) of a slice."""
     step = 1 if part.step is None else int(part.step)
     bounds = (part.start, part.stop)
@@ -134,6 +153,6 @@ def _range(part: slice, size: Dim, least: Sizes) -> tuple[Dim, Dim, int]:
         raise BiremeError("BM1006", "a negative step with bounds on a symbolic axis", hint=_HINT)
     if step < 0:
         return size - 1, ceildiv(size, -step), step
-    start = _bound(part.start, size, 0, least)
-    stop = _bound(part.stop, size, size, least)
-    return start, ceildiv(_above_zero(stop - start, least), step), step
+    start = _bound(part.start, size, 0, ranges)
+    stop = _bound(part.stop, size, size, ranges)
+    return start, ceildiv(_above_zero(stop - start, ranges), step), step

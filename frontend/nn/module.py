@@ -35,7 +35,9 @@ class Module:
                 return self(*[_wrap(a) for a in args], **{k: _wrap(v) for k, v in kwargs.items()})
             finally:
                 SCOPE.reset(token)
-        scope.running.append(scope.paths.get(id(self), ""))
+        # A module that is nobody's attribute goes by the name of the one that calls it.
+        caller = scope.running[-1] if scope.running else ""
+        scope.running.append(scope.paths.get(id(self), caller))
         try:
             return self.forward(*args, **kwargs)
         except BiremeError:

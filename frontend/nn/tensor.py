@@ -1,7 +1,8 @@
 """The `Tensor` class: NumPy's operators and methods over the op table, eager or traced.
 
-Element types follow PyTorch: a Python number takes the tensor's type, float beats int beats bool.
-Arguments are called `axis` and `keepdims` as in NumPy; PyTorch's positional order holds.
+Element types follow PyTorch: a number (Python's or NumPy's) takes the tensor's type, float beats
+int, int beats bool. Arguments are called `axis` and `keepdims` as in NumPy; PyTorch's positional
+order holds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from bireme.frontend.nn.dispatch import Source, Weight, least_sizes, place, run, type_of
+from bireme.frontend.nn.dispatch import Source, Weight, place, run, symbol_ranges, type_of
 from bireme.frontend.nn.indexing import plan
 from bireme.ir import Array, BiremeError, Dim, DimExpr, DType, TensorType, Value, product
 
@@ -225,7 +226,7 @@ class Tensor:
     def __getitem__(self, index: Any) -> Tensor:
         """Basic indexing as in NumPy, and one integer tensor (a gather along its axis)."""
         try:
-            steps = plan(index, self.shape, least_sizes())
+            steps = plan(index, self.shape, symbol_ranges())
         except BiremeError as error:
             raise error.at(place()) from None
         result = self
@@ -378,11 +379,12 @@ def _rank_of(value: Any) -> int:
 
 
 def _is_number(value: TensorLike) -> bool:
-    return isinstance(value, (bool, int, float, DimExpr)) and not isinstance(value, np.generic)
+    return isinstance(value, (bool, int, float, DimExpr, np.generic))
 
 
 def promote(*values: TensorLike) -> list[Tensor]:
     """All operands with one element type."""
+    values = tuple(v.item() if isinstance(v, np.generic) else v for v in values)
     tensors = [tensor(v) for v in values if not _is_number(v)]
     numbers = [v for v in values if _is_number(v)]
     rank = max((_rank_of(t.dtype) for t in tensors), default=-1)

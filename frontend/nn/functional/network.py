@@ -184,25 +184,38 @@ def batch_norm(
     return op("batch_norm", x, weight, bias, mean, var, epsilon=eps)
 
 
+def _last(x: TensorLike, sizes: Sequence[int]) -> int:
+    """The axis from which on `x` has these sizes. Raises BM2004."""
+    value = tensor(x)
+    found = value.shape[-len(sizes) :]
+    if found != tuple(sizes):
+        detail = f"the last axes of {value.type} are not {tuple(sizes)}"
+        raise BiremeError("BM2004", detail, where=place())
+    return -len(sizes)
+
+
 def layer_norm(
     x: TensorLike,
-    axes: int,
+    normalized_shape: Sequence[int],
     weight: TensorLike | None = None,
     bias: TensorLike | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalised over the last `axes` axes (Ba et al., 2016)."""
+    """Normalised over the last axes, which have these sizes (Ba et al., 2016)."""
     if weight is None or bias is None:
-        result = op("layer_norm", x, weight, axis=-axes, epsilon=eps)
+        result = op("layer_norm", x, weight, axis=_last(x, normalized_shape), epsilon=eps)
         return result if bias is None else result + bias
-    return op("layer_norm", x, weight, bias, axis=-axes, epsilon=eps)
+    return op("layer_norm", x, weight, bias, axis=_last(x, normalized_shape), epsilon=eps)
 
 
 def rms_norm(
-    x: TensorLike, axes: int, weight: TensorLike | None = None, eps: float = 1e-6
+    x: TensorLike,
+    normalized_shape: Sequence[int],
+    weight: TensorLike | None = None,
+    eps: float = 1e-6,
 ) -> Tensor:
-    """Divided by the root mean square over the last `axes` axes (Zhang & Sennrich, 2019)."""
-    return op("rms_norm", x, weight, axis=-axes, epsilon=eps)
+    """Divided by the root mean square over the last axes (Zhang & Sennrich, 2019)."""
+    return op("rms_norm", x, weight, axis=_last(x, normalized_shape), epsilon=eps)
 
 
 def group_norm(

@@ -20,7 +20,7 @@ class MultiheadAttention(Module):
     """
 
     def __init__(
-        self, embed_dim: int, num_heads: int, bias: bool = True, batch_first: bool = False
+        self, embed_dim: int, num_heads: int, *, bias: bool = True, batch_first: bool = False
     ) -> None:
         if embed_dim % num_heads:
             detail = f"embed_dim={embed_dim} cannot be cut into num_heads={num_heads}"
@@ -38,6 +38,7 @@ class MultiheadAttention(Module):
         key_padding_mask: Tensor | None = None,
         need_weights: bool = True,
         attn_mask: Tensor | None = None,
+        *,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """The result, and weights averaged over the heads [N, L, S] if `need_weights`.

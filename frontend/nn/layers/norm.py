@@ -75,7 +75,7 @@ class LayerNorm(Layer):
         self.bias = shape_or_none(elementwise_affine and bias, self.normalized_shape, init.ZEROS)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, len(self.normalized_shape), self.weight, self.bias, self.eps)
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}"
@@ -92,7 +92,7 @@ class RMSNorm(Layer):
         self.weight = shape_or_none(elementwise_affine, self.normalized_shape, init.ONES)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, len(self.normalized_shape), self.weight, self.eps)
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}"

@@ -12,7 +12,10 @@ from bireme.frontend.nn.variable import Parameter
 
 
 class _Recurrent(Module):
-    """Parameters of layers and directions, `weight_ih_l0` and so on, as PyTorch names them."""
+    """Parameters of layers and directions, `weight_ih_l0` and so on, as PyTorch names them.
+
+    `dropout` between the layers is that of training: nothing is dropped here.
+    """
 
     gates: ClassVar[int]
 
@@ -23,10 +26,11 @@ class _Recurrent(Module):
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
         bidirectional: bool = False,
     ) -> None:
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first = bias, batch_first
+        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.directions = 2 if bidirectional else 1
         around = init.fan_in_uniform(hidden_size)
         rows = self.gates * hidden_size

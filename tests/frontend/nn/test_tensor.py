@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bireme.frontend import nn
 from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
 from bireme.frontend.nn.indexing import plan
-from bireme.ir import OPS, BiremeError, DType, evaluate, reference, symbol
+from bireme.ir import OPS, BiremeError, DType, SymbolRange, evaluate, reference, symbol
 
 Array = np.ndarray[Any, Any]
 X = np.random.default_rng(0).standard_normal((3, 4, 5), np.float32)
@@ -94,6 +94,7 @@ def test_values_are_numpys(number: int, shape: tuple[int | str, ...]) -> None:
         ("b + 1", "int64"),
         ("h + 1.5", "float16"),
         ("h + i", "float16"),
+        ("h * s", "float16"),
         ("h + f", "float32"),
         ("i / 2", "float32"),
         ("i // 2", "int32"),
@@ -106,7 +107,7 @@ def test_values_are_numpys(number: int, shape: tuple[int | str, ...]) -> None:
 def test_element_types_follow_pytorch(expression: str, kind: str) -> None:
     names = {"i": "int32", "l": "int64", "b": "bool", "h": "float16", "f": "float32"}
     values = {k: nn.Tensor(np.ones(2), v) for k, v in names.items()}
-    assert eval(expression, values).dtype is DType.of(kind)
+    assert eval(expression, {**values, "s": np.float64(2.0)}).dtype is DType.of(kind)
 
 
 def test_what_a_tensor_is_made_of() -> None:
@@ -143,7 +144,7 @@ def test_a_slice_is_pythons_for_every_size(part: slice, size: int, static: bool)
     """Start, length and step from symbols give what Python gives for the number."""
     backwards = part.step is not None and part.step < 0
     assume(static or not backwards or part.start is part.stop is None)
-    steps = plan(part, (size if static else symbol("n"),), {"n": 1})
+    steps = plan(part, (size if static else symbol("n"),), {"n": SymbolRange(1)})
     wanted = range(*part.indices(size))
     start, length = (evaluate(d, {"n": size}) for d in (steps.starts[0], steps.sizes[0]))
     assert length == len(wanted)
@@ -151,10 +152,13 @@ def test_a_slice_is_pythons_for_every_size(part: slice, size: int, static: bool)
         assert [start + i * steps.steps[0] for i in range(length)] == list(wanted)
 
 
-def test_least_sizes_keep_slices_simple() -> None:
+def test_ranges_of_symbols_keep_slices_simple() -> None:
     n = symbol("n")
-    tail = plan(slice(1, None), (n,), {"n": 1})
+    tail = plan(slice(1, None), (n,), {"n": SymbolRange(1)})
     assert (tail.starts, tail.sizes) == ([1], [n - 1])
+    head = plan(slice(0, n), (512,), {"n": SymbolRange(1, 512)})
+    assert (head.starts, head.sizes) == ([0], [n])
+    assert plan(slice(0, n), (511,), {"n": SymbolRange(1, 512)}).sizes != [n]
     unbounded = plan(slice(1, None), (n,), {})
     assert evaluate(unbounded.sizes[0], {"n": 0}) == 0
 
