@@ -69,6 +69,7 @@ ERRORS: dict[str, ErrorKind] = _table(
     ("BM2007", "a symbol has no value", "give the size with --dim NAME=SIZE"),
     ("BM2008", "text is not a valid bireme module", "look at the line named in the message"),
     ("BM2009", "a named weight is missing or of another type", "save the weights with the module"),
+    ("BM2010", "a name is used twice", "give every input and every output a name of its own"),
     # 3xxx: passes, code generation, targets
     ("BM3001", "an unknown pass or pass option was named", "see docs/passes.md for the list"),
     ("BM3002", "a pass left the IR in an invalid state", "report it with the dumped IR"),

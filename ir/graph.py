@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bireme.ir._mlir import MLIRError, func, ir
-from bireme.ir.dialect import PREFIX, TERMINATOR, check, new_context, read_attrs, region_types
+from bireme.ir.dialect import PREFIX, TERMINATOR, new_context, read_attrs, region_types
 from bireme.ir.errors import BiremeError
 from bireme.ir.opdef import Array, Constraint, OpDef
 from bireme.ir.ops import OPS
 from bireme.ir.types import TensorType
+from bireme.ir.verifier import diagnostics, verify
 
 NAME = "bireme.name"
 SYMBOLS = "bireme.symbols"
@@ -256,7 +257,7 @@ class Graph:
                 try:
                     self.module = ir.Module.parse(_text)
                 except MLIRError as error:
-                    raise BiremeError("BM2008", _diagnostics(error)) from None
+                    raise BiremeError("BM2008", diagnostics(error)) from None
 
     # --- the function ---------------------------------------------------------------------------
 
@@ -301,7 +302,9 @@ class Graph:
         return [name or f"{fallback}{i}" for i, name in enumerate(names[:count])]
 
     def add_input(self, name: str, tensor: TensorType) -> Value:
-        """Appends an input to the function."""
+        """Appends an input to the function. Raises BM2010 for a name in use."""
+        if name in self.input_names:
+            raise BiremeError("BM2010", f"the graph has an input {name!r} already")
         with self.context, ir.Location.name(name):
             names = [*self.input_names, name]
             argument = self.body.mlir.add_argument(tensor.to_mlir(), ir.Location.name(name))
@@ -340,18 +343,22 @@ class Graph:
     @property
     def symbols(self) -> dict[str, SymbolRange]:
         """Range of every symbol that the inputs use."""
+        declared = self._declared_symbols()
+        used = sorted(set().union(*(v.type.symbols for v in self.inputs)))
+        return {name: declared.get(name, SymbolRange()) for name in used}
+
+    def _declared_symbols(self) -> dict[str, SymbolRange]:
         attributes = self.module.operation.attributes
         declared = {}
         if SYMBOLS in attributes:
             for entry in ir.DictAttr(attributes[SYMBOLS]):
                 least, most, hint = ir.DenseI64ArrayAttr(entry.attr)
                 declared[entry.name] = SymbolRange(least, most if most >= 0 else None, hint)
-        used = sorted(set().union(*(v.type.symbols for v in self.inputs)))
-        return {name: declared.get(name, SymbolRange()) for name in used}
+        return declared
 
     def set_symbol(self, name: str, sizes: SymbolRange) -> None:
         """Declares the range of a symbol."""
-        table = {**self.symbols, name: sizes}
+        table = {**self._declared_symbols(), name: sizes}
         with self.context:
             self.module.operation.attributes[SYMBOLS] = ir.DictAttr.get(
                 {
@@ -394,23 +401,8 @@ class Graph:
                 stack.extend(reversed(block.ops))
 
     def verify(self) -> None:
-        """Raises the first fault, or BM2005 with all of them when there are several."""
-        try:
-            self.module.operation.verify()
-        except MLIRError as error:
-            raise BiremeError("BM2005", _diagnostics(error)) from None
-        faults = []
-        for op in self.walk():
-            try:
-                check(op.mlir)
-                if op.name == "constant":
-                    self.weight(op.attrs["name"], op.result.type)
-            except BiremeError as error:
-                faults.append(error.at(op.node or op.name))
-        if len(faults) == 1:
-            raise faults[0]
-        if faults:
-            raise BiremeError("BM2005", "\n".join(map(str, faults)))
+        """Raises the only fault, or BM2005 with all of them; see `bireme.ir.verifier`."""
+        verify(self)
 
     def text(self, *, locations: bool = False) -> str:
         """The module as MLIR text, without weights."""
@@ -427,11 +419,3 @@ class Graph:
     def clone(self) -> Graph:
         """A copy that shares the weights' arrays."""
         return Graph.parse(self.text(locations=True), self.weights)
-
-
-def _diagnostics(error: Any) -> str:
-    lines = []
-    for diagnostic in error.error_diagnostics:
-        place = ", ".join(location_names(diagnostic.location)) or str(diagnostic.location)
-        lines.append(f"{place}: {diagnostic.message}")
-    return "\n".join(lines) or str(error)

@@ -152,7 +152,7 @@ def _lstm_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
             i = f(_clipped(i + peep_i * cell, clip))
             forget = 1 - i if attrs["input_forget"] else f(_clipped(forget + peep_f * cell, clip))
             cell = forget * cell + i * g(_clipped(c, clip))
-            return f(_clipped(o + peep_o * cell, clip)) * h(_clipped(cell, clip)), cell
+            return f(_clipped(o + peep_o * cell, clip)) * h(cell), cell
 
         return step
 
@@ -219,7 +219,13 @@ def _attrs(count: int, *more: Attr) -> tuple[Attr, ...]:
             "alphas", AttrKind.FLOATS, (), "for the activations with an alpha, in turn; else ONNX's"
         ),
         Attr("betas", AttrKind.FLOATS, (), "for the activations with a beta, in turn; else ONNX's"),
-        Attr("clip", AttrKind.FLOAT, 0.0, "bound on what goes into an activation; 0 for none"),
+        Attr(
+            "clip",
+            AttrKind.FLOAT,
+            0.0,
+            "bound on what goes into an activation, but not into that of an LSTM's cell output (as "
+            "in ONNX Runtime); 0 for none",
+        ),
         *more,
     )
 
