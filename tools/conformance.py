@@ -65,7 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--backend", choices=("reference", "compiled"), default="compiled")
+    backends = ("compiled", "exported", "reference")
+    parser.add_argument("--backend", choices=backends, default="compiled")
     parser.add_argument("--op", help="only tests of this operator, listed one by one")
     parser.add_argument("--name", help="only tests whose name contains this")
     parser.add_argument("--jobs", type=int, default=2, help="processes")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from onnx import ModelProto
+
+from bireme.frontend.onnx.export import export_with
+from bireme.frontend.onnx.export_ops import EXPORTS
 from bireme.frontend.onnx.importer import Importer
 from bireme.frontend.onnx.inputs import SizeNames
 from bireme.frontend.onnx.model import Source, read_model
 from bireme.frontend.onnx.report import NodeReport, refusal
 from bireme.ir import Array, Graph
 
-__all__ = ["NodeReport", "check", "load"]
+__all__ = ["NodeReport", "Source", "check", "export", "load"]
 
 
 def _run(
@@ -56,3 +60,11 @@ def check(
     Takes the arguments of `load`, and raises its errors but for nodes that cannot be imported.
     """
     return _run(model, dims, constants).reports
+
+
+def export(graph: Graph) -> ModelProto:
+    """A graph of the dialect as an ONNX model of opset 21.
+
+    Raises BM1003 with every op that has no ONNX form: fused kernels and blocked layouts, above all.
+    """
+    return export_with(graph, EXPORTS)

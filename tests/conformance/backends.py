@@ -23,6 +23,12 @@ def _reference(model: ModelProto, constants: Mapping[str, Array]) -> Run:
     return lambda inputs: reference.run(graph, inputs)
 
 
+def _exported(model: ModelProto, constants: Mapping[str, Array]) -> Run:
+    """Through the exporter and back, which must change nothing."""
+    graph = frontend.load(frontend.export(frontend.load(model, constants=constants)))
+    return lambda inputs: reference.run(graph, inputs)
+
+
 def _compiled(model: ModelProto, constants: Mapping[str, Array]) -> Run:
     import bireme
 
@@ -30,7 +36,11 @@ def _compiled(model: ModelProto, constants: Mapping[str, Array]) -> Run:
     return lambda inputs: program(dict(inputs))
 
 
-BACKENDS: dict[str, Prepare] = {"reference": _reference, "compiled": _compiled}
+BACKENDS: dict[str, Prepare] = {
+    "compiled": _compiled,
+    "exported": _exported,
+    "reference": _reference,
+}
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def _scatter_nd(n: Node) -> Tensor:
 
 
 def _tensor_scatter(n: Node) -> Tensor:
-    """Writes `update` into the cache along the sequence axis, from each batch row's own place on."""
+    """Writes `update` into the cache along an axis, from each batch row's own place on."""
     cache, update = n[0], n[1]
     axis = n.axis(n.integer("axis", -2), cache.rank)
     mode = n.choice("mode", "linear", ("linear", "circular"))
