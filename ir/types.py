@@ -87,14 +87,23 @@ class TensorType:
                 if any(tensor.is_dynamic_dim(i) for i in range(tensor.rank)):
                     raise ValueError("a dynamic size has no name")
             else:
-                shape = tuple(parse(d.value) for d in tensor.encoding)
-                if len(shape) != tensor.rank:
-                    raise ValueError("the encoding's length is not the rank")
+                names = ir.ArrayAttr(tensor.encoding)
+                shape = tuple(parse(ir.StringAttr(name).value) for name in names)
+                _check_names(tensor, shape)
         except (KeyError, ValueError) as error:
             raise BiremeError(
                 "BM2008", f"{mlir_type} is not a tensor of this dialect: {error}"
             ) from None
         return TensorType(dtype, shape)
+
+
+def _check_names(tensor: ir.RankedTensorType, shape: tuple[Dim, ...]) -> None:
+    if len(shape) != tensor.rank:
+        raise ValueError("the encoding's length is not the rank")
+    for axis, dim in enumerate(shape):
+        size = None if tensor.is_dynamic_dim(axis) else tensor.get_dim_size(axis)
+        if size != (dim if isinstance(dim, int) else None):
+            raise ValueError(f"size {'?' if size is None else size} is called {dim}")
 
 
 # Types already read, by their text: a model has few distinct ones and asks for them constantly.
