@@ -27,12 +27,16 @@ SYMBOLS = "bireme.symbols"
 class SymbolRange:
     """Sizes a symbol may take, both ends inclusive; `most` None means no bound.
 
-    `hint` is typical.
+    `hint` is typical. Raises BM6002 for a range without sizes.
     """
 
     least: int = 0
     most: int | None = None
     hint: int = 1
+
+    def __post_init__(self) -> None:
+        if self.least < 0 or (self.most is not None and self.most < self.least):
+            raise BiremeError("BM6002", f"no size lies between {self.least} and {self.most}")
 
 
 @dataclass(frozen=True)
