@@ -14,7 +14,11 @@ def collapse(graph: Graph) -> Graph:
     """`graph` with merged axes when all its ops are element-wise; otherwise `graph` itself."""
     ops = graph.body.ops
     shape = graph.outputs[0].type.shape
-    if not all(op.definition.fusion is Fusion.POINTWISE or _is_scalar(op.results) for op in ops):
+    if not all(
+        op.definition.fusion is Fusion.POINTWISE
+        or (op.definition.fusion is Fusion.CONSTANT and _is_scalar(op.results))
+        for op in ops
+    ):
         return graph
     if any(v.type.shape != shape for v in graph.outputs):
         return graph

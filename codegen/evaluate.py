@@ -48,6 +48,10 @@ class Evaluator:
         """Says how elements of `value` are to be had from here on."""
         self._sources[value] = element
 
+    def forget(self, value: Value) -> None:
+        """Undoes `define`."""
+        self._sources.pop(value, None)
+
     def shape(self, value: Value) -> list[Expr]:
         """Sizes of a value as expressions."""
         return self.emit.shape(value.type)
