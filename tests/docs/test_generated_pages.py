@@ -7,8 +7,9 @@ from collections import Counter
 
 import pytest
 
-from bireme.ir.ops import OPS
-from tools import generate_docs
+from bireme.codegen.lower import _Lowering
+from bireme.ir import OPS, Graph
+from tools import coverage, generate_docs
 
 
 @pytest.mark.parametrize("name", generate_docs.PAGES)
@@ -36,3 +37,17 @@ def test_every_op_has_a_section_with_prose() -> None:
     titles, bodies = sections[1::2], sections[2::2]
     assert sorted(titles) == sorted(OPS)
     assert [t for t, body in zip(titles, bodies, strict=True) if len(body.split()) < 5] == []
+
+
+def test_the_steps_of_the_plan_are_those_that_the_lowering_knows() -> None:
+    assert _Lowering(Graph())._lower.keys() == coverage.PLANNED
+
+
+def test_coverage_has_a_row_for_every_op_and_tells_the_cases_apart() -> None:
+    assert len(list(coverage.op_rows())) == len(OPS)
+    assert coverage.how("add") == "kernel"
+    assert coverage.how("while") == "plan"
+    assert coverage.how("no_such_op") == coverage.NONE
+    assert coverage.first_opset("Add") == 7
+    assert coverage.first_opset("Gelu") == 20
+    assert coverage.first_opset("NoSuchOperator") is None
