@@ -97,8 +97,7 @@ TEST(Allocation, TenThousandRunsAllocateNothing) {
 
   const long before = allocations.load();
   int failures = 0;
-  for (int i = 0; i < 10'000; ++i)
-    failures += caller.run(session, 100, i % 2 == 0, &status) != 0;
+  for (int i = 0; i < 10'000; ++i) failures += caller.run(session, 100, i % 2 == 0, &status) != 0;
   EXPECT_EQ(allocations.load() - before, 0);
   EXPECT_EQ(failures, 0);
 
@@ -118,8 +117,7 @@ TEST(Allocation, EveryFailureIsReported) {
     bireme_model* model = nullptr;
     bireme_session* session = nullptr;
     fail_after = allowed;
-    int32_t code =
-        bireme_model_load_memory(file.data(), file.size(), nullptr, &model, &status);
+    int32_t code = bireme_model_load_memory(file.data(), file.size(), nullptr, &model, &status);
     if (code == 0) code = bireme_session_create(model, nullptr, &session, &status);
     if (code == 0) code = caller.run(session, 100, false, &status);
     fail_after = -1;

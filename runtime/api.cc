@@ -89,11 +89,9 @@ uint32_t bireme_version(void) {
   return BIREME_VERSION_MAJOR * 10000 + BIREME_VERSION_MINOR * 100 + BIREME_VERSION_PATCH;
 }
 
-size_t bireme_dtype_bytes(bireme_dtype dtype) { return dtype_bytes(static_cast<fb::DType>(dtype)); }
+size_t bireme_dtype_bytes(bireme_dtype dtype) { return dtype_bytes(uint32_t{dtype}); }
 
-const char* bireme_dtype_name(bireme_dtype dtype) {
-  return dtype_name(static_cast<fb::DType>(dtype));
-}
+const char* bireme_dtype_name(bireme_dtype dtype) { return dtype_name(dtype); }
 
 int32_t bireme_model_load_file(const char* path, const bireme_load_options* options,
                                bireme_model** model, bireme_status* status) {

@@ -163,10 +163,10 @@ Code check_inputs(const Model& model, const bireme_tensor* inputs, uint32_t coun
                 expected);
   for (uint32_t i = 0; i < expected; ++i) {
     const fb::Tensor& input = tensor_at(plan, plan.inputs()->Get(i));
-    const auto dtype = static_cast<fb::DType>(inputs[i].dtype);
-    if (dtype != input.dtype())
+    const auto dtype = static_cast<bireme_dtype>(input.dtype());
+    if (inputs[i].dtype != dtype)
       return fail(fault, Code::wrong_dtype, "input %s is %s, the model has %s", tensor_name(input),
-                  dtype_name(dtype), dtype_name(input.dtype()));
+                  dtype_name(inputs[i].dtype), dtype_name(dtype));
     const size_t rank = length(input.shape());
     if (inputs[i].rank != rank)
       return fail(fault, Code::wrong_rank, "input %s has %u dimensions, the model has %zu",

@@ -29,8 +29,7 @@ class Binding {
   Code bind(const std::vector<Shape>& shapes, bireme_dtype dtype = BIREME_F32) {
     std::vector<bireme_tensor> inputs;
     for (const Shape& shape : shapes)
-      inputs.push_back(
-          {nullptr, 0, shape.data(), static_cast<uint32_t>(shape.size()), dtype});
+      inputs.push_back({nullptr, 0, shape.data(), static_cast<uint32_t>(shape.size()), dtype});
     Code code = check_inputs(*model_, inputs.data(), static_cast<uint32_t>(inputs.size()), fault);
     if (code == Code::ok) code = bind_sizes(*model_, inputs.data(), sizes, fault);
     message = code == Code::ok ? "" : fault.message;
@@ -60,7 +59,8 @@ TEST(Binding, NamesInputAndDimension) {
   EXPECT_EQ(binding.bind({{1, 3}, {1, 3}}), Code::unexpected_input);
   EXPECT_EQ(binding.bind({{1, 3}}, BIREME_I64), Code::wrong_dtype);
   EXPECT_EQ(binding.message, "input x is int64, the model has float32");
-  EXPECT_EQ(binding.bind({{1, 3}}, static_cast<bireme_dtype>(77)), Code::wrong_dtype);
+  EXPECT_EQ(binding.bind({{1, 3}}, 77), Code::wrong_dtype);
+  EXPECT_EQ(binding.bind({{1, 3}}, 256 + BIREME_F32), Code::wrong_dtype);
   EXPECT_EQ(binding.bind({{3}}), Code::wrong_rank);
   EXPECT_EQ(binding.message, "input x has 1 dimensions, the model has 2");
   EXPECT_EQ(binding.bind({{1, 4}}), Code::wrong_size);
@@ -80,8 +80,7 @@ TEST(Binding, OccurrencesOfASymbolAgree) {
   Binding binding(b);
   EXPECT_EQ(binding.bind({{2, 2}, {2}}), Code::ok);
   EXPECT_EQ(binding.bind({{2, 2}, {3}}), Code::symbol_conflict);
-  EXPECT_EQ(binding.message,
-            "input b: dimension 0 (n) is 3, but another dimension gave n = 2");
+  EXPECT_EQ(binding.message, "input b: dimension 0 (n) is 3, but another dimension gave n = 2");
   EXPECT_EQ(binding.bind({{0, 0}, {0}}), Code::ok);  // 0 is a size like others
 }
 
@@ -138,9 +137,12 @@ TEST(Binding, ViewsStayInsideTheirBase) {
     Code expected;
   };
   const Case cases[] = {
-      {0, 8, 10, Code::ok},          {8, 8, 10, Code::view_out_of_bounds},
-      {72, -8, 10, Code::ok},        {72, -8, 11, Code::view_out_of_bounds},
-      {-8, 8, 2, Code::view_out_of_bounds}, {0, INT64_MAX, 3, Code::view_out_of_bounds},
+      {0, 8, 10, Code::ok},
+      {8, 8, 10, Code::view_out_of_bounds},
+      {72, -8, 10, Code::ok},
+      {72, -8, 11, Code::view_out_of_bounds},
+      {-8, 8, 2, Code::view_out_of_bounds},
+      {0, INT64_MAX, 3, Code::view_out_of_bounds},
       {1000, 8, 0, Code::ok},  // a loop that does not run uses no view
   };
   for (const Case& c : cases) {

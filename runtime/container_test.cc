@@ -87,16 +87,16 @@ TEST(Container, RefusesHostileSections) {
     uint64_t value;
   };
   for (const Case& c : {
-           Case{24, 0},                    // plan inside the header
-           Case{24, 129},                  // not aligned
-           Case{32, UINT64_MAX},           // size overflows
-           Case{24, UINT64_MAX - 7},       // offset overflows
-           Case{48, 128},                  // code inside the plan
-           Case{48, 4096 + 64},            // code not aligned to a page
-           Case{56, uint64_t{1} << 40},    // code past the end
-           Case{72, 4096},                 // weights inside the code
-           Case{80, 65},                   // weights one byte past the end
-           Case{104, 1},                   // reserved
+           Case{24, 0},                  // plan inside the header
+           Case{24, 129},                // not aligned
+           Case{32, UINT64_MAX},         // size overflows
+           Case{24, UINT64_MAX - 7},     // offset overflows
+           Case{48, 128},                // code inside the plan
+           Case{48, 4096 + 64},          // code not aligned to a page
+           Case{56, uint64_t{1} << 40},  // code past the end
+           Case{72, 4096},               // weights inside the code
+           Case{80, 65},                 // weights one byte past the end
+           Case{104, 1},                 // reserved
        }) {
     Bytes file = example();
     put(file, c.at, c.value);

@@ -74,7 +74,7 @@ TEST(Launch, GivesEachThreadItsWorkspace) {
   }
 }
 
-int32_t fail_at_500(void*const* args, const int64_t*, void*, int64_t begin, int64_t end) {
+int32_t fail_at_500(void* const* args, const int64_t*, void*, int64_t begin, int64_t end) {
   static_cast<std::atomic<int64_t>*>(args[0])->fetch_add(end - begin);
   return begin <= 500 && 500 < end ? 7 : 0;
 }

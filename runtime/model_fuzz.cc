@@ -38,8 +38,8 @@ void plan_session(Model& model, Fault& fault) {
     for (uint32_t index : *plan.inputs()) {
       const fb::Tensor& tensor = *plan.tensors()->Get(index);
       const uint32_t rank = tensor.shape() ? tensor.shape()->size() : 0;
-      inputs.push_back({nullptr, 0, shape, rank < 8 ? rank : 8,
-                        static_cast<bireme_dtype>(tensor.dtype())});
+      inputs.push_back(
+          {nullptr, 0, shape, rank < 8 ? rank : 8, static_cast<bireme_dtype>(tensor.dtype())});
     }
   (void)session->plan(inputs.data(), static_cast<uint32_t>(inputs.size()), nullptr, 0, fault);
   destroy_object(session);

@@ -94,8 +94,8 @@ TEST(Model, SurvivesSignedNoise) {
     Bytes damaged = file;
     for (int k = 0; k < 4; ++k) {
       const uint64_t at = 128 + random() % (plan_bytes - 4);
-      const uint32_t interesting[] = {0, 1, 0xFFFFFFFF, 0x7FFFFFFF, 0x80000000,
-                                      static_cast<uint32_t>(random())};
+      const uint32_t interesting[] = {0,          1,          0xFFFFFFFF,
+                                      0x7FFFFFFF, 0x80000000, static_cast<uint32_t>(random())};
       memcpy(&damaged[at], &interesting[random() % 6], 4);
     }
     testing::sign(damaged);

@@ -34,16 +34,18 @@ inline const char* tensor_name(const fb::Tensor& tensor) {
   return tensor.name() ? tensor.name()->c_str() : "(unnamed)";
 }
 
-inline size_t dtype_bytes(fb::DType dtype) {
+// Both take any number, as callers may give one: 0 and "?" where it is no element type.
+inline size_t dtype_bytes(uint32_t dtype) {
   constexpr uint8_t kBytes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8};
-  return dtype <= fb::DType::MAX ? kBytes[static_cast<uint8_t>(dtype)] : 0;
+  return dtype < sizeof kBytes ? kBytes[dtype] : 0;
 }
+inline size_t dtype_bytes(fb::DType dtype) { return dtype_bytes(static_cast<uint32_t>(dtype)); }
 
-inline const char* dtype_name(fb::DType dtype) {
+inline const char* dtype_name(uint32_t dtype) {
   constexpr const char* kNames[] = {"bool",     "int8",    "uint8",  "int16",  "uint16",
                                     "int32",    "uint32",  "int64",  "uint64", "float16",
                                     "bfloat16", "float32", "float64"};
-  return dtype <= fb::DType::MAX ? kNames[static_cast<uint8_t>(dtype)] : "?";
+  return dtype < sizeof kNames / sizeof *kNames ? kNames[dtype] : "?";
 }
 
 }  // namespace bireme::internal

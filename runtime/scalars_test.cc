@@ -27,15 +27,15 @@ TEST(Scalars, Arithmetic) {
     int64_t a, b, expected;
   };
   const Case cases[] = {
-      {fb::ScalarOp::Add, 3, -5, -2},         {fb::ScalarOp::Sub, 3, -5, 8},
-      {fb::ScalarOp::Mul, -3, 5, -15},        {fb::ScalarOp::Min, 3, -5, -5},
-      {fb::ScalarOp::Max, 3, -5, 3},          {fb::ScalarOp::FloorDiv, 7, 2, 3},
-      {fb::ScalarOp::FloorDiv, -7, 2, -4},    {fb::ScalarOp::FloorDiv, 7, -2, -4},
-      {fb::ScalarOp::FloorDiv, -7, -2, 3},    {fb::ScalarOp::FloorDiv, -8, 2, -4},
-      {fb::ScalarOp::CeilDiv, 7, 2, 4},       {fb::ScalarOp::CeilDiv, -7, 2, -3},
-      {fb::ScalarOp::CeilDiv, 7, -2, -3},     {fb::ScalarOp::CeilDiv, -7, -2, 4},
-      {fb::ScalarOp::CeilDiv, 8, 2, 4},       {fb::ScalarOp::Mod, 7, 3, 1},
-      {fb::ScalarOp::Mod, -7, 3, 2},          {fb::ScalarOp::Mod, 7, -3, -2},
+      {fb::ScalarOp::Add, 3, -5, -2},       {fb::ScalarOp::Sub, 3, -5, 8},
+      {fb::ScalarOp::Mul, -3, 5, -15},      {fb::ScalarOp::Min, 3, -5, -5},
+      {fb::ScalarOp::Max, 3, -5, 3},        {fb::ScalarOp::FloorDiv, 7, 2, 3},
+      {fb::ScalarOp::FloorDiv, -7, 2, -4},  {fb::ScalarOp::FloorDiv, 7, -2, -4},
+      {fb::ScalarOp::FloorDiv, -7, -2, 3},  {fb::ScalarOp::FloorDiv, -8, 2, -4},
+      {fb::ScalarOp::CeilDiv, 7, 2, 4},     {fb::ScalarOp::CeilDiv, -7, 2, -3},
+      {fb::ScalarOp::CeilDiv, 7, -2, -3},   {fb::ScalarOp::CeilDiv, -7, -2, 4},
+      {fb::ScalarOp::CeilDiv, 8, 2, 4},     {fb::ScalarOp::Mod, 7, 3, 1},
+      {fb::ScalarOp::Mod, -7, 3, 2},        {fb::ScalarOp::Mod, 7, -3, -2},
       {fb::ScalarOp::Mod, INT64_MIN, 3, 1},
   };
   for (const Case& c : cases) {
@@ -67,8 +67,8 @@ TEST(Scalars, WhatHasNoValueIsAnError) {
 }
 
 TEST(Scalars, SymbolsAreTakenByIndex) {
-  const fb::Scalar program[] = {{1, 0, fb::ScalarOp::Symbol}, {0, 0, fb::ScalarOp::Symbol},
-                                {0, 1, fb::ScalarOp::Sub}};
+  const fb::Scalar program[] = {
+      {1, 0, fb::ScalarOp::Symbol}, {0, 0, fb::ScalarOp::Symbol}, {0, 1, fb::ScalarOp::Sub}};
   const int64_t symbols[] = {10, 3};
   int64_t values[3];
   Fault fault = BIREME_STATUS_INIT;

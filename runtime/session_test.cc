@@ -17,7 +17,8 @@ namespace {
 using testing::PlanBuilder;
 using Shape = std::vector<int64_t>;
 
-// ---- Kernels -------------------------------------------------------------------------------------
+// ---- Kernels
+// -------------------------------------------------------------------------------------
 
 int32_t double_kernel(void* const* args, const int64_t*, void*, int64_t begin, int64_t end) {
   const auto* x = static_cast<const float*>(args[0]);
@@ -47,8 +48,7 @@ int32_t scratch_kernel(void* const* args, const int64_t*, void* workspace, int64
   for (int i = 0; i < 64; ++i) scratch[i] = static_cast<float>(i);
   float sum = 0;
   for (int i = 0; i < 64; ++i) sum += scratch[i];
-  *static_cast<float*>(args[1]) =
-      reinterpret_cast<uintptr_t>(workspace) % 64 == 0 ? sum : -1.0f;
+  *static_cast<float*>(args[1]) = reinterpret_cast<uintptr_t>(workspace) % 64 == 0 ? sum : -1.0f;
   return 0;
 }
 
@@ -63,7 +63,8 @@ int32_t wait_kernel(void* const*, const int64_t*, void*, int64_t, int64_t) {
   return 0;
 }
 
-// ---- Fixture -------------------------------------------------------------------------------------
+// ---- Fixture
+// -------------------------------------------------------------------------------------
 
 struct Outcome {
   Code code;
@@ -112,7 +113,8 @@ class Program {
   Model* model_ = nullptr;
 };
 
-// ---- Tests ---------------------------------------------------------------------------------------
+// ---- Tests
+// ---------------------------------------------------------------------------------------
 
 TEST(Session, RunsAndReplansWhenShapesChange) {
   Program program(testing::doubling(), {double_kernel});
@@ -272,12 +274,13 @@ PlanBuilder reversed_rows() {
   const uint32_t two = b.constant(2), eight = b.constant(8), minus_eight = b.constant(-8);
   const uint32_t x = b.tensor("x", fb::Place::Input, {steps, two});
   const uint32_t y = b.tensor("y", fb::Place::Output, {steps, two});
-  const uint32_t last = b.scalar(fb::ScalarOp::Mul, b.scalar(fb::ScalarOp::Sub, steps, b.constant(1)),
-                                 eight);
+  const uint32_t last =
+      b.scalar(fb::ScalarOp::Mul, b.scalar(fb::ScalarOp::Sub, steps, b.constant(1)), eight);
   const uint32_t kernel = b.kernel("double");
   b.loop(steps, [&](uint32_t loop) {
     const auto i = static_cast<int32_t>(loop);
-    b.launch(kernel, {b.view("xi", x, {two}, 0, i, eight), b.view("yi", y, {two}, last, i, minus_eight)},
+    b.launch(kernel,
+             {b.view("xi", x, {two}, 0, i, eight), b.view("yi", y, {two}, last, i, minus_eight)},
              {two});
   });
   return b;
@@ -309,7 +312,8 @@ TEST(Session, LoopsNest) {
     b.copy(b.view("xi", x, {columns}, 0, i, sixteen), row);
     b.loop(columns, [&](uint32_t inner) {
       const auto j = static_cast<int32_t>(inner);
-      b.launch(kernel, {b.view("a", row, {one}, 0, j, four), b.view("b", result, {one}, 0, j, four)},
+      b.launch(kernel,
+               {b.view("a", row, {one}, 0, j, four), b.view("b", result, {one}, 0, j, four)},
                {one});
     });
     b.copy(result, b.view("yi", y, {columns}, 0, i, sixteen));

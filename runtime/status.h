@@ -28,10 +28,11 @@ void locate(Fault& fault, const char* op, const char* node);
 }  // namespace bireme::internal
 
 // Returns from the calling function if `expression` is a Code other than ok.
-#define BIREME_TRY(expression)                                                          \
-  do {                                                                                  \
-    if (const ::bireme::internal::Code try_code_ = (expression); try_code_ != ::bireme::internal::Code::ok) \
-      return try_code_;                                                                 \
+#define BIREME_TRY(expression)                                   \
+  do {                                                           \
+    if (const ::bireme::internal::Code try_code_ = (expression); \
+        try_code_ != ::bireme::internal::Code::ok)               \
+      return try_code_;                                          \
   } while (false)
 
 #endif  // BIREME_RUNTIME_STATUS_H_

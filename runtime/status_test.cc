@@ -33,10 +33,10 @@ TEST(Status, MarksWhatDoesNotFit) {
 TEST(Status, EveryErrorHasItsOwnNumberMeaningAndHint) {
   std::set<int> numbers;
   std::set<std::string> meanings;
-#define BIREME_ERROR(number, name, meaning, hint)      \
+#define BIREME_ERROR(number, name, meaning, hint)        \
   EXPECT_TRUE(number / 1000 == 4 || number / 1000 == 5); \
-  EXPECT_TRUE(numbers.insert(number).second);          \
-  EXPECT_TRUE(meanings.insert(meaning).second);        \
+  EXPECT_TRUE(numbers.insert(number).second);            \
+  EXPECT_TRUE(meanings.insert(meaning).second);          \
   EXPECT_STRNE(hint, "");
 #include "errors.def"
 #undef BIREME_ERROR

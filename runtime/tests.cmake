@@ -5,7 +5,6 @@ if(BIREME_BUILD_TESTS)
   if(NOT GTest_FOUND)
     message(FATAL_ERROR "BIREME_BUILD_TESTS needs GoogleTest: apt-get install libgtest-dev")
   endif()
-  enable_testing()
   include(GoogleTest)
 
   add_executable(bireme_tests
@@ -13,7 +12,7 @@ if(BIREME_BUILD_TESTS)
     cpu_test.cc imports_test.cc launch_test.cc mapping_test.cc memory_test.cc model_test.cc
     pool_test.cc scalars_test.cc session_test.cc status_test.cc verifier_test.cc wrapper_test.cc
     xxh64_test.cc
-    testing/kernels.cc testing/plan_builder.cc)
+    testing/kernels.cc testing/plan_builder.cc testing/sanitizer_options.cc)
   target_link_libraries(bireme_tests PRIVATE bireme_core GTest::gtest_main)
   gtest_discover_tests(bireme_tests)
 
@@ -34,4 +33,9 @@ if(BIREME_FUZZ)
   add_executable(model_fuzz model_fuzz.cc testing/kernels.cc testing/plan_builder.cc)
   target_link_libraries(model_fuzz PRIVATE bireme_core)
   target_link_options(model_fuzz PRIVATE -fsanitize=fuzzer)
+  # Well-formed artefacts to start from; a fuzzer does not find a signed header by chance.
+  set(corpus ${CMAKE_BINARY_DIR}/corpus)
+  add_custom_command(TARGET model_fuzz POST_BUILD
+                     COMMAND ${CMAKE_COMMAND} -E make_directory ${corpus}
+                     COMMAND model_fuzz --seeds ${corpus})
 endif()

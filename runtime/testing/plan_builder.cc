@@ -53,9 +53,7 @@ void sign(Bytes& artefact) {
   sign_header(artefact);
 }
 
-void sign_header(Bytes& artefact) {
-  put<uint64_t>(artefact, 96, xxh64(artefact.data(), 96));
-}
+void sign_header(Bytes& artefact) { put<uint64_t>(artefact, 96, xxh64(artefact.data(), 96)); }
 
 PlanBuilder::PlanBuilder() {
   plan.producer = "test 1";
@@ -76,8 +74,7 @@ uint32_t PlanBuilder::symbol(const std::string& name, int64_t min, int64_t max, 
   entry->max = max;
   entry->hint = hint;
   plan.symbols.push_back(std::move(entry));
-  plan.scalars.emplace_back(static_cast<int64_t>(plan.symbols.size() - 1), 0,
-                            fb::ScalarOp::Symbol);
+  plan.scalars.emplace_back(static_cast<int64_t>(plan.symbols.size() - 1), 0, fb::ScalarOp::Symbol);
   return static_cast<uint32_t>(plan.scalars.size() - 1);
 }
 

@@ -43,7 +43,7 @@ class PlanBuilder {
   // Each returns the number of the instruction, with source 0 unless there is none yet.
   struct LaunchOptions {
     uint32_t tasks;
-    uint32_t cost = 0;       // scalar 0 is the constant 0
+    uint32_t cost = 0;  // scalar 0 is the constant 0
     uint32_t workspace = 0;
     std::vector<uint32_t> dims = {};
     uint32_t source = 0;
@@ -75,8 +75,8 @@ class PlanBuilder {
   Bytes weights;
 };
 
-// The artefact most tests use: input x [n, 3], y = 2 x through the arena, n in [1, 100]; kernel 0 is
-// "double" and takes (x, y). `fixed` > 0 replaces the symbol by a number.
+// The artefact most tests use: input x [n, 3], y = 2 x through the arena, n in [1, 100]; kernel 0
+// is "double" and takes (x, y). `fixed` > 0 replaces the symbol by a number.
 PlanBuilder doubling(int64_t fixed = 0);
 
 // Adds an image with the code of testing/kernels.cc for the kernels double, exp and fault.

@@ -58,7 +58,9 @@ BIREME_API uint32_t bireme_version(void);
 
 /* ---- Tensors --------------------------------------------------------------------------------- */
 
-typedef enum bireme_dtype {
+/* Element types. An integer and not an enum, so that any value may come in. */
+typedef uint32_t bireme_dtype;
+enum {
   BIREME_BOOL = 0,
   BIREME_I8 = 1,
   BIREME_U8 = 2,
@@ -72,11 +74,11 @@ typedef enum bireme_dtype {
   BIREME_BF16 = 10,
   BIREME_F32 = 11,
   BIREME_F64 = 12
-} bireme_dtype;
+};
 
-/* Bytes of one element, 0 if `dtype` is not a value of the enumeration. */
+/* Bytes of one element, 0 if `dtype` is none of these. */
 BIREME_API size_t bireme_dtype_bytes(bireme_dtype dtype);
-/* "float32" and the like; "?" if `dtype` is not a value of the enumeration. */
+/* "float32" and the like; "?" if `dtype` is none of these. */
 BIREME_API const char* bireme_dtype_name(bireme_dtype dtype);
 
 /* Dense, row-major tensor in the caller's memory, aligned at least to its element size. */

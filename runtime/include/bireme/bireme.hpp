@@ -57,9 +57,9 @@ void call(Function function, Arguments... arguments) {
 
 template <class T>
 struct DTypeOf;  // not defined: T is no element type
-#define BIREME_ELEMENT(type, value) \
-  template <>                       \
-  struct DTypeOf<type> {            \
+#define BIREME_ELEMENT(type, value)              \
+  template <>                                    \
+  struct DTypeOf<type> {                         \
     static constexpr bireme_dtype dtype = value; \
   };
 BIREME_ELEMENT(bool, BIREME_BOOL)
@@ -214,9 +214,8 @@ class Session {
     return info;
   }
   std::vector<bireme_profile_entry> profile() const {
-    std::vector<bireme_profile_entry> result(
-        bireme_session_profile_count(handle_),
-        bireme_profile_entry BIREME_PROFILE_ENTRY_INIT);
+    std::vector<bireme_profile_entry> result(bireme_session_profile_count(handle_),
+                                             bireme_profile_entry BIREME_PROFILE_ENTRY_INIT);
     for (uint32_t i = 0; i < result.size(); ++i)
       detail::call(bireme_session_profile, handle_, i, &result[i]);
     return result;
