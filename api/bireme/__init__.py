@@ -5,11 +5,39 @@
     program = bm.compile("model.onnx")
     outputs = program({"x": x})
     program.save("model.bireme")
+
+Names are loaded when they are first used: whoever only loads and runs artefacts pays for neither
+MLIR nor TVM.
 """
 
 from __future__ import annotations
 
-from bireme._program import Program, compile, load
-from bireme.ir.errors import BiremeError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["BiremeError", "Program", "compile", "load"]
+if TYPE_CHECKING:
+    from bireme import nn, zoo
+    from bireme._program import Program, compile, load
+    from bireme.ir.errors import BiremeError
+
+__all__ = ["BiremeError", "Program", "compile", "load", "nn", "zoo"]
+
+_HOMES = {
+    "BiremeError": "bireme.ir.errors",
+    "Program": "bireme._program",
+    "compile": "bireme._program",
+    "load": "bireme._program",
+}
+_MODULES = ("nn", "zoo")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"bireme.{name}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'bireme' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
