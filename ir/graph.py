@@ -138,8 +138,12 @@ class Op:
 
     @property
     def blocks(self) -> list[Block]:
-        """The block of each region."""
-        return [Block(self.graph, region.blocks[0]) for region in self.mlir.regions]
+        """The block of each region; the verifier refuses regions with none or several."""
+        return [
+            Block(self.graph, region.blocks[0])
+            for region in self.mlir.regions
+            if len(region.blocks) > 0
+        ]
 
     @property
     def block(self) -> Block:
