@@ -16,17 +16,15 @@ from bireme.frontend.onnx.inputs import SizeNames, frozen, input_type
 from bireme.frontend.onnx.model import node_names, opsets_of, plain_domain
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops import find_converter
-from bireme.frontend.onnx.report import NodeReport
+from bireme.frontend.onnx.report import NodeReport, RefusedError
 from bireme.frontend.onnx.schema import check_node
 from bireme.frontend.onnx.tensors import TensorReader
 from bireme.ir import Array, BiremeError, Graph
 
 _MOST_DEPTH = 32
-_MOST_NODES = 1_000_000
-
-
-class RefusedError(Exception):
-    """A value comes from a node that was refused, and not even its type is known."""
+_MOST_NODES = 250_000
+# What arithmetic on a malformed node can raise before a check finds the fault.
+_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Scope:
@@ -196,10 +194,16 @@ class Importer:
                 self._unchecked(name, proto, domain, opset)
         except BiremeError as error:
             self._report(name, proto.op_type, domain, opset, error)
+        except _FAULTS as error:
+            fault = BiremeError("BM1005", f"not understood: {type(error).__name__}: {error}")
+            self._report(name, proto.op_type, domain, opset, fault)
         for index, output in enumerate(proto.output):
             if output:
                 made = self._guesses.value(output) if outputs is None else outputs[index]
-                scope.set(output, made)
+                try:
+                    scope.set(output, made)
+                except BiremeError as error:
+                    raise error.at(name) from None
 
     def _convert(
         self, proto: NodeProto, name: str, domain: str, opset: int, scope: Scope, emitter: Emitter

@@ -48,6 +48,8 @@ class SizeNames:
         value = self.given.get(key)
         self._used.add(key)
         if isinstance(value, int):
+            if value < 0:
+                raise BiremeError("BM6002", f"{value} is no size", where=f"dims[{key!r}]")
             return value
         if plain not in self.ranges:
             if value is not None and (len(value) == 0 or value.step != 1 or value[0] < 0):

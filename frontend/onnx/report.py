@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from bireme.ir import BiremeError
 
 
+class RefusedError(Exception):
+    """A value comes from a node that was refused, and not even its type is known."""
+
+
 @dataclass(frozen=True)
 class NodeReport:
     """One node (or graph input) and whether it can be imported.

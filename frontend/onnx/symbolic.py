@@ -18,6 +18,7 @@ from bireme.ir import Array, Dim, DimExpr, DType, ceildiv
 from bireme.ir.dims import floordiv, mod
 
 Attrs = Mapping[str, Any]
+_MOST_TERMS, _MOST_FACTORS, _MOST = 64, 16, 1 << 63
 
 
 class UndecidedError(Exception):
@@ -52,14 +53,28 @@ def _simple(value: Ratio) -> Any:
     return whole if whole * value.bottom == value.top else value
 
 
+def _small(dim: Dim) -> Dim:
+    """`dim`, unless repeated arithmetic has made it larger than any real size expression."""
+    if isinstance(dim, DimExpr):
+        terms = dim.terms
+        if len(terms) > _MOST_TERMS or any(len(m) > _MOST_FACTORS for m in terms):
+            raise UndecidedError
+        numbers = list(terms.values())
+    else:
+        numbers = [dim]
+    if any(abs(n) > _MOST for n in numbers):
+        raise UndecidedError
+    return dim
+
+
 def _add(a: Any, b: Any) -> Any:
     p, q = _ratio(a), _ratio(b)
-    return _simple(Ratio(p.top * q.bottom + q.top * p.bottom, p.bottom * q.bottom))
+    return _simple(Ratio(_small(p.top * q.bottom + q.top * p.bottom), p.bottom * q.bottom))
 
 
 def _mul(a: Any, b: Any) -> Any:
     p, q = _ratio(a), _ratio(b)
-    return _simple(Ratio(p.top * q.top, p.bottom * q.bottom))
+    return _simple(Ratio(_small(p.top * q.top), p.bottom * q.bottom))
 
 
 def _neg(a: Any) -> Any:

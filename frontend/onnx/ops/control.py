@@ -11,6 +11,7 @@ from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.shape import cut, reshape, transpose, unsqueeze
 from bireme.frontend.onnx.ops.table import Table
+from bireme.frontend.onnx.report import RefusedError
 from bireme.ir import BiremeError, Block, Dim, DType, TensorType
 
 # Loops whose carried values change shape are unrolled up to this many steps.
@@ -91,7 +92,7 @@ class _Loop:
             inner.end(results)
             line = n.b.at(n.name).iota(shape=(steps,), axis=0, dtype=DType.I64)
             return n.b.region("scan", [*self.carried, line], [block], carries=len(carried))
-        except BiremeError:
+        except (BiremeError, RefusedError):
             if isinstance(steps, int) and steps <= _MOST_UNROLLED:
                 return self._unrolled(steps)
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from onnx import AttributeProto
 
@@ -10,6 +12,7 @@ from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType, ceildiv
 
+_MOST_ELEMENTS = 1 << 32
 _VALUES = {
     "value_float": (AttributeProto.FLOAT, np.float32),
     "value_floats": (AttributeProto.FLOATS, np.float32),
@@ -36,6 +39,8 @@ def _constant_of_shape(n: Node) -> Tensor:
     known = tuple(d for d in shape if isinstance(d, int))
     if any(d < 0 for d in known):
         raise BiremeError("BM1006", f"shape {shape} is not allowed")
+    if math.prod(known) > _MOST_ELEMENTS:
+        raise BiremeError("BM1006", f"a constant of shape {shape}")
     if len(known) == len(shape):
         return data(np.broadcast_to(value.reshape(()), known), n.proto.output[0])
     return n.b.expand(data(value.reshape(())), shape=tuple(shape))
