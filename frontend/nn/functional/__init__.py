@@ -1,5 +1,6 @@
 """Functions on tensors, `F` to its friends; `op` runs any op of the table by name."""
 
+from bireme.frontend.nn.functional.einsum import einsum
 from bireme.frontend.nn.functional.network import (
     adaptive_avg_pool2d,
     attention_bias,
@@ -121,6 +122,7 @@ __all__ = [
     "cosh",
     "cumsum",
     "dropout",
+    "einsum",
     "elu",
     "embedding",
     "erf",
