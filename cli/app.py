@@ -1,0 +1,122 @@
+"""Commands and options of the command line.
+
+Exit codes: 0 done; 1 the model, its inputs or the artefact are at fault (or `check` found nodes that cannot
+be compiled); 2 the command line itself is wrong.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bireme.cli.output import reporting_errors
+
+app = typer.Typer(
+    name="bireme",
+    help="Compile a deep-learning model to one file, look at it, run it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Threads = Annotated[int | None, typer.Option(help="Most threads a run uses. Default: all.", min=1)]
+Model = Annotated[Path, typer.Argument(help="ONNX model.")]
+Artefact = Annotated[Path, typer.Argument(help="Compiled model (.bireme).")]
+Target = Annotated[str, typer.Option("--target", "-t", help="`bireme devices` lists them.")]
+Dim = Annotated[
+    list[str] | None,
+    typer.Option("--dim", help="Size of a symbolic dimension: batch=1, or its range: batch=1..64."),
+]
+Constant = Annotated[
+    list[str] | None,
+    typer.Option("--constant", help="Freeze an input to data: NAME=FILE.npy."),
+]
+
+
+@app.command()
+def compile(
+    model: Model,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the artefact.")],
+    target: Target = "x86",
+    dim: Dim = None,
+    constant: Constant = None,
+    jobs: Annotated[int | None, typer.Option(help="Compile processes. Default: one a core.", min=1)] = None,
+    cache: Annotated[bool, typer.Option(help="Use the kernel cache.")] = True,
+    cache_dir: Annotated[Path | None, typer.Option(help="Folder of the kernel cache.")] = None,
+    dump_ir: Annotated[Path | None, typer.Option(help="Write the IR around every pass here.")] = None,
+    verify: Annotated[bool, typer.Option(help="Verify the IR after every pass.")] = False,
+    json: Json = False,
+) -> None:
+    """Compile an ONNX model to an artefact."""
+    from bireme.cli.compile import run
+
+    with reporting_errors(json):
+        run(model, output, target, dim, constant, jobs, cache, cache_dir, dump_ir, verify, json)
+
+
+@app.command()
+def run(
+    artefact: Artefact,
+    input: Annotated[Path | None, typer.Option("--input", "-i", help="Inputs by name (.npz).")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Outputs by name (.npz).")] = None,
+    dim: Dim = None,
+    threads: Threads = None,
+    profile: Annotated[bool, typer.Option(help="Print the time of every op.")] = False,
+    json: Json = False,
+) -> None:
+    """Run an artefact once; without --input on random data."""
+    from bireme.cli.run import run as run_artefact
+
+    with reporting_errors(json):
+        run_artefact(artefact, input, output, dim, threads, profile, json)
+
+
+@app.command()
+def check(model: Model, dim: Dim = None, constant: Constant = None, json: Json = False) -> None:
+    """List every node that cannot be compiled, with the reason, before compiling."""
+    from bireme.cli.check import run
+
+    with reporting_errors(json):
+        raise typer.Exit(run(model, dim, constant, json))
+
+
+@app.command()
+def inspect(artefact: Artefact, json: Json = False) -> None:
+    """Show what is in an artefact: inputs, outputs, memory, kernels."""
+    from bireme.cli.inspect import run
+
+    with reporting_errors(json):
+        run(artefact, json)
+
+
+@app.command()
+def bench(
+    artefact: Artefact,
+    input: Annotated[Path | None, typer.Option("--input", "-i", help="Inputs by name (.npz).")] = None,
+    dim: Dim = None,
+    threads: Threads = None,
+    seconds: Annotated[float, typer.Option(help="How long to measure.", min=0.01)] = 3.0,
+    json: Json = False,
+) -> None:
+    """Measure an artefact's latency."""
+    from bireme.cli.bench import run
+
+    with reporting_errors(json):
+        run(artefact, input, dim, threads, seconds, json)
+
+
+@app.command()
+def devices(json: Json = False) -> None:
+    """List targets, and what this machine is."""
+    from bireme.cli.devices import run
+
+    with reporting_errors(json):
+        run(json)
+
+
+def main() -> None:
+    """Entry point of the `bireme` program."""
+    app()

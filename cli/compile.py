@@ -1,0 +1,66 @@
+"""`bireme compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bireme.cli.options import parse_constants, parse_dims
+from bireme.cli.output import megabytes, print_json, progress_bar
+from bireme.codegen.artefact import write_file
+from bireme.codegen.cache import KernelCache, default_folder
+from bireme.codegen.compiler import Options, Report, compile_graph
+from bireme.frontend import onnx
+from bireme.passes.manager import dump_to
+from bireme.targets.registry import find
+
+
+def run(
+    model: Path,
+    output: Path,
+    target: str,
+    dims: list[str] | None,
+    constants: list[str] | None,
+    jobs: int | None,
+    cache: bool,
+    cache_dir: Path | None,
+    dump_ir: Path | None,
+    verify: bool,
+    json: bool,
+) -> None:
+    """Compiles `model` and writes the artefact to `output`, whole or not at all."""
+    chip = find(target)
+    options = Options(
+        cache=KernelCache((cache_dir or default_folder()) if cache else None),
+        jobs=jobs,
+        verify=verify,
+        dump=dump_to(dump_ir) if dump_ir else None,
+    )
+    with progress_bar(quiet=json) as tell:
+        tell("reading the model", 0, 1)
+        graph = onnx.load(model, dims=parse_dims(dims), constants=parse_constants(constants))
+        data, report = compile_graph(graph, chip, options, tell)
+    write_file(output, data)
+    if json:
+        print_json({"output": str(output), "bytes": len(data), **_figures(report)})
+        return
+    for record in report.passes:
+        print(record)
+    print(f"{report.kernels} kernels in {report.launches} steps, {megabytes(report.code_bytes)} of code")
+    arena, bound = megabytes(report.arena_bytes), megabytes(report.arena_lower_bound)
+    print(f"arena {arena}, lower bound {bound}; weights {megabytes(report.weight_bytes)}")
+    print(f"{output}: {megabytes(len(data))} in {report.seconds:.1f} s")
+
+
+def _figures(report: Report) -> dict[str, object]:
+    return {
+        "kernels": report.kernels,
+        "steps": report.launches,
+        "arena_bytes": report.arena_bytes,
+        "arena_lower_bound_bytes": report.arena_lower_bound,
+        "weight_bytes": report.weight_bytes,
+        "code_bytes": report.code_bytes,
+        "seconds": report.seconds,
+        "passes": [
+            {"name": r.name, "seconds": r.seconds, "gain": r.gain} for r in report.passes
+        ],
+    }

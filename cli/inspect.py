@@ -1,0 +1,45 @@
+"""`bireme inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bireme.cli.output import megabytes, print_json, print_table
+from bireme.runtime import Model, TensorInfo
+
+
+def run(artefact: Path, json: bool) -> None:
+    """Prints what an artefact holds."""
+    model = Model.load(artefact)
+    size = artefact.stat().st_size
+    if json:
+        print_json(
+            {
+                "name": model.name,
+                "producer": model.producer,
+                "isa": model.isa,
+                "bytes": size,
+                "code_bytes": model.code_bytes,
+                "weight_bytes": model.weight_bytes,
+                "arena_bytes": model.arena_hint_bytes,
+                "arena_lower_bound_bytes": model.arena_lower_bound_bytes,
+                "inputs": [_fields(i) for i in model.inputs],
+                "outputs": [_fields(o) for o in model.outputs],
+            }
+        )
+        return
+    print(f"{model.name}, {megabytes(size)}, by {model.producer}; runs here as {model.isa}")
+    print(f"weights {megabytes(model.weight_bytes)}, code {megabytes(model.code_bytes)}")
+    arena, bound = megabytes(model.arena_hint_bytes), megabytes(model.arena_lower_bound_bytes)
+    print(f"arena {arena} at typical sizes, lower bound {bound}")
+    rows = [("input", i.name, i.dtype, _shape(i)) for i in model.inputs]
+    rows += [("output", o.name, o.dtype, _shape(o)) for o in model.outputs]
+    print_table("", ("", "name", "type", "shape"), rows)
+
+
+def _fields(info: TensorInfo) -> dict[str, object]:
+    return {"name": info.name, "dtype": str(info.dtype), "shape": list(info.shape)}
+
+
+def _shape(info: TensorInfo) -> str:
+    return "[" + ", ".join("?" if d is None else str(d) for d in info.shape) + "]"

@@ -1,0 +1,69 @@
+"""Reads options that hold more than a word: sizes, constants, input files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bireme.ir import Array, BiremeError
+from bireme.runtime import Model
+
+
+def parse_dims(options: Sequence[str] | None) -> dict[str, int | range]:
+    """`batch=1` and `batch=1..64` → sizes and ranges, both ends inclusive. Raises BM6002."""
+    dims: dict[str, int | range] = {}
+    for option in options or ():
+        name, _, text = option.partition("=")
+        first, dots, last = text.partition("..")
+        try:
+            least = int(first)
+            dims[name] = range(least, int(last) + 1) if dots else least
+        except ValueError:
+            raise BiremeError(
+                "BM6002", f"expected NAME=SIZE or NAME=LEAST..MOST; found {option!r}", where="--dim"
+            ) from None
+    return dims
+
+
+def parse_constants(options: Sequence[str] | None) -> dict[str, Array]:
+    """`NAME=FILE.npy` → arrays by name. Raises BM6001 or BM6002."""
+    constants = {}
+    for option in options or ():
+        name, equals, path = option.partition("=")
+        if not equals:
+            raise BiremeError("BM6002", f"expected NAME=FILE.npy; found {option!r}", where="--constant")
+        try:
+            constants[name] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise BiremeError("BM6001", str(error), where=path) from None
+    return constants
+
+
+def read_inputs(path: Path) -> dict[str, Array]:
+    """Arrays of an .npz file by name. Raises BM6001."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise BiremeError("BM6001", f"not a readable .npz file: {error}", where=str(path)) from None
+
+
+def random_inputs(model: Model, sizes: Mapping[str, int | range]) -> dict[str, Array]:
+    """Reproducible data for every input; a symbolic size is 1 unless `sizes` gives it."""
+    generator = np.random.default_rng(0)
+    feed: dict[str, Array] = {}
+    for info in model.inputs:
+        shape = [d if isinstance(d, int) else _size(str(d), sizes) for d in info.shape]
+        if np.issubdtype(info.dtype, np.integer) or info.dtype == np.bool_:
+            feed[info.name] = generator.integers(0, 2, shape).astype(info.dtype)
+        else:
+            feed[info.name] = generator.standard_normal(shape, np.float32).astype(info.dtype)
+    return feed
+
+
+def _size(name: str, sizes: Mapping[str, int | range]) -> int:
+    size = sizes.get(name, 1)
+    return size if isinstance(size, int) else size.start

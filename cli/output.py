@@ -1,0 +1,80 @@
+"""How commands talk: text for people on a terminal, one JSON object for scripts, errors on stderr."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bireme.codegen.compiler import Progress as Tell
+from bireme.ir import BiremeError
+from bireme.runtime import RuntimeFault
+
+FAULT = 1
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output."""
+    json_module.dump(value, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on standard output; numbers stand to the right."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        right = all(isinstance(row[number], (int, float)) for row in rows) and bool(rows)
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console(soft_wrap=True).print(table)
+
+
+def megabytes(count: int) -> str:
+    """A byte count for people."""
+    return f"{count / 1e6:.2f} MB" if count >= 100_000 else f"{count / 1e3:.1f} KB"
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Tell]:
+    """Shows on stderr what a long step is doing, when that is a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
+    ) as bar:
+        task = bar.add_task("starting", total=1)
+
+        def tell(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield tell
+
+
+@contextmanager
+def reporting_errors(json: bool) -> Iterator[None]:
+    """Turns the errors that users can meet into a message and exit code 1."""
+    try:
+        yield
+    except BiremeError as error:
+        fields = {"code": error.code, "where": error.where, "message": error.detail, "hint": error.hint}
+        _report(fields, str(error), json)
+    except RuntimeFault as error:
+        where = error.node or error.op
+        fields = {"code": error.code, "where": where, "message": error.message, "hint": error.hint}
+        _report(fields, str(error), json)
+
+
+def _report(fields: dict[str, str], text: str, json: bool) -> None:
+    if json:
+        print_json({"error": fields})
+    else:
+        sys.stderr.write(f"error: {text}\n")
+    raise typer.Exit(FAULT)
