@@ -53,6 +53,8 @@ class Builder:
             kinds = tuple(_region_type(b) for b in regions)
             types = definition.result_types([v.type for v in operands], complete, kinds)
         except BiremeError as error:
+            for block in regions:
+                block.mlir.owner.operation.erase()
             raise error.at(", ".join(location_names(location))) from None
         with self.graph.context, location:
             made = ir.Operation.create(
@@ -87,8 +89,11 @@ class Builder:
     def block(self, arguments: Sequence[TensorType] = ()) -> Block:
         """A detached block for a region: fill it with a Builder and end it with `yield_`."""
         with self.graph.context, ir.Location.unknown():
-            # The block lives in a scratch op until `op` moves it into its region.
-            scratch = ir.Operation.create("builtin.module", regions=1)
+            # The block lives in a scratch op until `op` moves it into its region. The module owns
+            # that op: one of its own could outlive the values that the block reads.
+            scratch = ir.Operation.create(
+                "builtin.module", regions=1, ip=ir.InsertionPoint(self.graph.module.body)
+            )
             block = scratch.regions[0].blocks.append(*[t.to_mlir() for t in arguments])
         return Block(self.graph, block)
 

@@ -108,10 +108,7 @@ def check(op: ir.Operation) -> None:
     definition = OPS.get(op.name.removeprefix(PREFIX))
     if definition is None or not op.name.startswith(PREFIX):
         raise BiremeError("BM2008", f"{op.name} is not an op of the dialect")
-    if len(op.regions) != definition.regions:
-        raise BiremeError(
-            "BM2001", f"{op.name} has {definition.regions} regions, found {len(op.regions)}"
-        )
+    definition.check_regions(len(op.regions))
     attrs = read_attrs(definition, op)
     types = [TensorType.from_mlir(v.type) for v in op.operands]
     declared = [TensorType.from_mlir(r.type) for r in op.results]

@@ -203,6 +203,11 @@ class OpDef:
             full[name] = normal_value(attr, value)
         return full
 
+    def check_regions(self, count: int) -> None:
+        """Raises BM2001 unless an op with `count` regions can be one of these."""
+        if count != self.regions:
+            raise BiremeError("BM2001", f"{self.name} has {self.regions} regions, found {count}")
+
     def result_types(
         self,
         types: Sequence[TensorType],
@@ -211,6 +216,7 @@ class OpDef:
         constraints: list[Constraint] | None = None,
     ) -> tuple[TensorType, ...]:
         """Types of the results; `attrs` must be complete. Appends to `constraints` when given."""
+        self.check_regions(len(regions))
         most = self.most_operands
         if len(types) < self.least_operands or (most is not None and len(types) > most):
             wanted = (

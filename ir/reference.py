@@ -103,9 +103,15 @@ def bind_symbols(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, int]:
         )
     }
     sizes: dict[str, int] = {}
-    # Plain symbols first; then expressions that have one unknown left.
-    for place, (dim, size) in sorted(found.items(), key=lambda item: len(str(item[1][0]))):
-        _solve(dim, size, sizes, place)
+    # Plain symbols first; then, as long as that finds any, expressions with one unknown left.
+    for place, (dim, size) in found.items():
+        if symbols_of(dim) == {str(dim)}:
+            _solve(dim, size, sizes, place)
+    before = -1
+    while before != len(sizes):
+        before = len(sizes)
+        for place, (dim, size) in found.items():
+            _solve(dim, size, sizes, place)
     for place, (dim, size) in found.items():
         expected = evaluate(dim, sizes)
         if expected != size:

@@ -43,6 +43,8 @@ def verify(graph: Graph) -> None:
 def _check_function(graph: Graph) -> None:
     functions = list(graph.module.body.operations)
     kinds = [op.operation.name for op in functions]
+    if kinds[:1] == ["func.func"] and "builtin.module" in kinds:
+        raise BiremeError("BM2005", "a block was made for a region that no op has")
     if kinds != ["func.func"]:
         found = ", ".join(kinds) or "nothing"
         raise BiremeError("BM2008", f"a module holds one func.func; found {found}")

@@ -213,7 +213,7 @@ TEXT_ERRORS = [
     (module(f'%y, %z = "bireme.relu"(%x) : {SAME.replace("-> ", "-> (")}, tensor<4xf32>)'),
      "BM2005", r"relu: expected float32\[n, 4\]; declared float32\[n, 4\], float32\[4\]"),
     (module(f'%y = "bireme.relu"(%x) ({{}}) : {SAME}'), "BM2001",
-     r"bireme.relu has 0 regions, found 1"),
+     r"relu has 0 regions, found 1"),
     (module(f'%y = "bireme.kernel"(%x) ({{ ^bb0(%a: tensor<?x4xf32, ["n", "4"]>): '
             f'%b = "bireme.relu"(%a) : {SAME} }}) {{kind = "k"}} : {SAME}'),
      "BM2005", r"region 0 must be one block that ends in bireme.yield"),
