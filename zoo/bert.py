@@ -96,10 +96,10 @@ class SelfAttention(nn.Module):
         self.key = _linear(config.hidden_size, config.hidden_size)
         self.value = _linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: nn.Tensor, bias: nn.Tensor) -> nn.Tensor:
-        """[B, S, H] and what is added to scores → [B, S, H]."""
+    def forward(self, x: nn.Tensor, mask: nn.Tensor) -> nn.Tensor:
+        """[B, S, H] and which tokens are real [B, 1, 1, S] → [B, S, H]."""
         q, k, v = (self._split(layer(x)) for layer in (self.query, self.key, self.value))
-        y = F.scaled_dot_product_attention(q, k, v, bias)
+        y = F.scaled_dot_product_attention(q, k, v, mask)
         return y.permute(0, 2, 1, 3).reshape(*x.shape)
 
     def _split(self, x: nn.Tensor) -> nn.Tensor:
@@ -126,8 +126,8 @@ class Attention(nn.Module):
         self.self = SelfAttention(config)
         self.output = Residual(config.hidden_size, config)
 
-    def forward(self, x: nn.Tensor, bias: nn.Tensor) -> nn.Tensor:
-        attended: nn.Tensor = self.output(self.self(x, bias), x)
+    def forward(self, x: nn.Tensor, mask: nn.Tensor) -> nn.Tensor:
+        attended: nn.Tensor = self.output(self.self(x, mask), x)
         return attended
 
 
@@ -149,8 +149,8 @@ class Layer(nn.Module):
         self.intermediate = Intermediate(config)
         self.output = Residual(config.intermediate_size, config)
 
-    def forward(self, x: nn.Tensor, bias: nn.Tensor) -> nn.Tensor:
-        x = self.attention(x, bias)
+    def forward(self, x: nn.Tensor, mask: nn.Tensor) -> nn.Tensor:
+        x = self.attention(x, mask)
         result: nn.Tensor = self.output(self.intermediate(x), x)
         return result
 
@@ -161,9 +161,9 @@ class Encoder(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         self.layer = nn.ModuleList([Layer(config) for _ in range(config.num_layers)])
 
-    def forward(self, x: nn.Tensor, bias: nn.Tensor) -> nn.Tensor:
+    def forward(self, x: nn.Tensor, mask: nn.Tensor) -> nn.Tensor:
         for layer in self.layer:
-            x = layer(x, bias)
+            x = layer(x, mask)
         return x
 
 
@@ -200,6 +200,6 @@ class Bert(nn.Module):
         if attention_mask is None:
             attention_mask = F.ones(input_ids.shape, "int64")
         x = self.embeddings(input_ids, token_type_ids)
-        bias = F.attention_bias(attention_mask[:, None, None, :] != 0, x)
-        x = self.encoder(x, bias)
+        mask = attention_mask[:, None, None, :] != 0
+        x = self.encoder(x, mask)
         return {"last_hidden_state": x, "pooler_output": self.pooler(x)}

@@ -13,8 +13,8 @@ import numpy as np
 
 from bireme.frontend.nn.dispatch import place
 from bireme.frontend.nn.functional.pointwise import where
-from bireme.frontend.nn.tensor import Tensor, TensorLike, matmul, op, promote, tensor
-from bireme.ir import BiremeError
+from bireme.frontend.nn.tensor import Tensor, TensorLike, matmul, op, tensor
+from bireme.ir import BiremeError, Dim
 
 Sizes = int | Sequence[int]
 Padding = int | Sequence[int] | str
@@ -245,14 +245,32 @@ def dropout(x: TensorLike, p: float = 0.5) -> Tensor:  # noqa: ARG001 - PyTorch'
     return tensor(x)
 
 
-def attention_bias(mask: TensorLike, like: Tensor) -> Tensor:
-    """What to add to scores so that places where a bool mask is False get no weight.
+def causal_mask(length: Dim, width: Dim) -> Tensor:
+    """A bool mask [length, width] by which row i looks at columns 0 to i."""
+    rows = op("iota", shape=(length, 1), axis=0, dtype="int64")
+    columns = op("iota", shape=(1, width), axis=1, dtype="int64")
+    return columns <= rows
 
-    The lowest finite number, not -inf: a row that may look nowhere then gives a mean, not NaN.
+
+def attention_weights(
+    query: TensorLike,
+    key: TensorLike,
+    masks: Sequence[TensorLike] = (),
+    scale: float | None = None,
+) -> Tensor:
+    """The softmax of `scaled_dot_product_attention`, [..., L, S].
+
+    A row that bool masks leave nothing to look at gives a mean, where PyTorch gives NaN.
     """
-    lowest = float(np.finfo(np.float16 if like.dtype.bits == 16 else like.dtype.numpy).min)
-    allowed, refused = promote(like, 0.0)[1], promote(like, lowest)[1]
-    return where(mask, allowed, refused)
+    q, k = tensor(query), tensor(key)
+    if scale is None:
+        scale = 1.0 / math.sqrt(q.type.with_shape(q.shape[-1:]).static_shape[0])
+    scores = matmul(q, k.transpose(-2, -1)) * scale
+    # The lowest finite number, not -inf: a row of them has a softmax.
+    lowest = float(np.finfo(np.float16 if q.dtype.bits == 16 else q.dtype.numpy).min)
+    for mask in map(tensor, masks):
+        scores = scores + mask if mask.dtype.is_float else where(mask, scores, lowest)
+    return softmax(scores)
 
 
 def scaled_dot_product_attention(
@@ -268,27 +286,8 @@ def scaled_dot_product_attention(
     A bool mask marks the places that take part; a float mask is added; either broadcasts to
     [..., L, S]. `scale` is 1/sqrt(E) unless given.
     """
-    weights = attention_weights(query, key, attn_mask, is_causal, scale)
-    return matmul(weights, value)
-
-
-def attention_weights(
-    query: TensorLike,
-    key: TensorLike,
-    attn_mask: TensorLike | None = None,
-    is_causal: bool = False,
-    scale: float | None = None,
-) -> Tensor:
-    """The softmax of `scaled_dot_product_attention`, [..., L, S]."""
     q, k = tensor(query), tensor(key)
-    if scale is None:
-        scale = 1.0 / math.sqrt(q.type.with_shape(q.shape[-1:]).static_shape[0])
-    scores = matmul(q, k.transpose(-2, -1)) * scale
+    masks = [] if attn_mask is None else [attn_mask]
     if is_causal:
-        rows = op("iota", shape=(q.shape[-2], 1), axis=0, dtype="int64")
-        columns = op("iota", shape=(1, k.shape[-2]), axis=1, dtype="int64")
-        scores = scores + attention_bias(columns <= rows, scores)
-    if attn_mask is not None:
-        mask = tensor(attn_mask)
-        scores = scores + (mask if mask.dtype.is_float else attention_bias(mask, scores))
-    return softmax(scores)
+        masks.append(causal_mask(q.shape[-2], k.shape[-2]))
+    return matmul(attention_weights(q, k, masks, scale), value)

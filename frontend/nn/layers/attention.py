@@ -46,9 +46,16 @@ class MultiheadAttention(Module):
         `key_padding_mask` is [N, S], `attn_mask` [L, S] or [N·heads, L, S].
         """
         q, k, v = (self._heads(x, i) for i, x in enumerate((query, key, value)))
-        mask = self._mask(q, attn_mask, key_padding_mask)
-        weights = F.attention_weights(q, k, mask, is_causal)
         n, heads, length, width = q.shape
+        masks: list[Tensor] = []
+        if attn_mask is not None:
+            axes = attn_mask.shape if attn_mask.ndim == 2 else (n, heads, *attn_mask.shape[1:])
+            masks.append(_allowed(attn_mask).reshape(*axes))
+        if key_padding_mask is not None:
+            masks.append(_allowed(key_padding_mask).reshape(n, 1, 1, k.shape[2]))
+        if is_causal:
+            masks.append(F.causal_mask(length, k.shape[2]))
+        weights = F.attention_weights(q, k, masks)
         merged = (weights @ v).permute(0, 2, 1, 3).reshape(n, length, heads * width)
         result = self.out_proj(merged if self.batch_first else merged.transpose(0, 1))
         return result, weights.mean(1) if need_weights else None
@@ -63,22 +70,10 @@ class MultiheadAttention(Module):
         n, length, width = y.shape
         return y.reshape(n, length, self.num_heads, width // self.num_heads).permute(0, 2, 1, 3)
 
-    def _mask(self, q: Tensor, attn_mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
-        """Both masks as what is added to scores [N, heads, L, S]."""
-        total: Tensor | None = None
-        if attn_mask is not None:
-            total = _additive(attn_mask, q)
-            if attn_mask.ndim == 3:
-                total = total.reshape(q.shape[0], self.num_heads, *attn_mask.shape[1:])
-        if padding is not None:
-            n, s = padding.shape
-            added = _additive(padding, q).reshape(n, 1, 1, s)
-            total = added if total is None else total + added
-        return total
-
     def extra_repr(self) -> str:
         return f"{self.embed_dim}, {self.num_heads}, batch_first={self.batch_first}"
 
 
-def _additive(mask: Tensor, like: Tensor) -> Tensor:
-    return mask if mask.dtype.is_float else F.attention_bias(~mask, like)
+def _allowed(mask: Tensor) -> Tensor:
+    """PyTorch's mask of what is left out as one of what takes part; a float mask as it is."""
+    return mask if mask.dtype.is_float else ~mask

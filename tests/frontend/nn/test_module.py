@@ -236,3 +236,11 @@ def test_the_padding_row_of_an_embedding_starts_at_zero() -> None:
 def test_impossible_layers_are_refused_when_made(make: Any, detail: str) -> None:
     with pytest.raises(BiremeError, match=rf"BM1006 at .*test_module\.py:\d+.*{detail}"):
         make()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_attention_that_may_look_nowhere_gives_a_mean(dtype: str) -> None:
+    q, k, v = np.random.default_rng(0).standard_normal((3, 1, 4, 2)).astype(dtype)
+    nowhere = np.zeros((4, 4), np.bool_)
+    y = F.scaled_dot_product_attention(q, k, v, nowhere, is_causal=True).numpy()
+    np.testing.assert_allclose(y, np.broadcast_to(v.mean(1, keepdims=True), y.shape), rtol=2e-3)
