@@ -16,10 +16,11 @@ bool ceil_divide(int64_t a, int64_t b, int64_t* quotient) {
   return true;
 }
 
+// Has the sign of `b`, as in Python.
 bool floor_modulo(int64_t a, int64_t b, int64_t* remainder) {
-  int64_t quotient;
-  if (!floor_divide(a, b, &quotient)) return false;
-  *remainder = a - quotient * b;
+  if (b == 0 || (a == INT64_MIN && b == -1)) return false;
+  *remainder = a % b;
+  if (*remainder != 0 && (*remainder < 0) != (b < 0)) *remainder += b;
   return true;
 }
 

@@ -40,6 +40,9 @@ class Verifier {
     const size_t count = length(plan_.scalars());
     const size_t symbol_count = length(plan_.symbols());
     if (!constant_.create(count) || !value_.create(count)) return no_memory();
+    // Structs are read in place, and FlatBuffers' own check does not look at their alignment.
+    if (count && reinterpret_cast<uintptr_t>(plan_.scalars()->Data()) % alignof(fb::Scalar) != 0)
+      return bad("the scalars are not aligned");
     for (size_t i = 0; i < count; ++i) {
       const fb::Scalar& entry = *plan_.scalars()->Get(static_cast<uint32_t>(i));
       const uint64_t a = static_cast<uint64_t>(entry.a());  // a negative one becomes too large
