@@ -6,6 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
+
 from bireme.ir import Block, Graph, Op, Value
 from bireme.ir.opdef import Array
 from bireme.passes.manager import Outcome, Pass, count
@@ -103,4 +105,8 @@ class _Bytes:
         if not isinstance(other, _Bytes):
             return NotImplemented
         mine, theirs = self._array, other._array
-        return mine is theirs or mine.tobytes() == theirs.tobytes()
+        return mine is theirs or bool(np.array_equal(_bits(mine), _bits(theirs)))
+
+
+def _bits(array: Array) -> Array:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

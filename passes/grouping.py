@@ -218,7 +218,8 @@ class _Grouping:
         if self.nodes[tip].escapes or len(self.users[tip]) != 1:
             return
         (user,) = self.users[tip]
-        if self.nodes[user].zero_pad and self.nodes[user].reads[0] == tip:
+        pads = self.nodes[user].zero_pad and self.nodes[user].reads[0] == tip
+        if pads and self._free(user, Role.INJECTIVE):
             self._join(anchor, user)
 
     # --- pointwise kernels ------------------------------------------------------------------------

@@ -152,7 +152,9 @@ def _layout_block(block: Block, size: int, hints: Mapping[str, int], tally: _Tal
 
 
 # A view moves nothing, but nothing fuses across it.
-_VIEW_COST = 1
+_VIEW_COST = 1000
+# Between equals, the op fuses with the convolution before it and the conversion comes later.
+_PLAIN_POINTWISE_COST = 1
 
 
 class _Plan:
@@ -192,7 +194,7 @@ class _Plan:
             return Choice(Form.PLAIN)
         if op.definition.fusion is Fusion.POINTWISE:
             # It will be part of the kernel before it, and its result may never be stored.
-            return Choice()
+            return Choice(plain_cost=_PLAIN_POINTWISE_COST)
         extra = [
             _blocked_bytes(v.type, self._size, self._hints) - _bytes(v.type, self._hints)
             for v in op.results
@@ -271,10 +273,12 @@ class _Rewriter:
                 continue
             b = Builder(op.graph, before=op)
             new = self._conv(op, b) if op in self.plan.convs else self._other(op, b)
-            # Readers that want the plain form read `plain`; if there are none it is removed.
-            plain = self._unpack(new, op.result.type, b)
-            self._blocked[plain] = new
-            op.replace_with([plain])
+            self._blocked[op.result] = new
+            if any(self.plan.form.get(user) is not Form.BLOCKED for user, _ in op.result.uses):
+                plain = self._unpack(new, op.result.type, b)
+                self._blocked[plain] = new
+                op.replace_with([plain])
+            # Otherwise the plain op has no readers left once they are rewritten.
 
     def _other(self, op: Op, b: Builder) -> Value:
         rule = rule_for(op)

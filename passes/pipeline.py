@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from bireme.ir import BiremeError, Graph
@@ -46,7 +47,7 @@ def make_pass(name: str, **options: Any) -> Pass:
     try:
         return PASSES[name](**options)
     except TypeError:
-        known = ", ".join(PASSES[name].__dataclass_fields__) or "no options"
+        known = ", ".join(f.name for f in fields(PASSES[name])) or "no options"
         given = ", ".join(options)
         raise BiremeError("BM3001", f"{name} takes {known}; found {given}", where=name) from None
 

@@ -1,9 +1,9 @@
 """Random graphs for tests that a pass keeps what a graph computes."""
 
 import numpy as np
-from support import Net
 
 from bireme.ir import DType
+from tests.passes.support import Net
 
 
 def random_graph(seed, ops=25, *, dtype=DType.F32, symbolic=True):

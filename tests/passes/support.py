@@ -123,3 +123,32 @@ def names(block):
 def kernels(graph):
     """(kind, names of its ops) of every kernel, in order."""
     return [(op.attrs["kind"], names(op.blocks[0])) for op in graph.walk() if op.name == "kernel"]
+
+
+def listing(graph, *attrs):
+    """The graph in short: a line for each op, constants by the name of their weight.
+
+    Attributes are shown when named in `attrs`.
+    """
+    lines = []
+    known = dict(zip(graph.inputs, graph.input_names, strict=True))
+
+    def show(block, indent):
+        for op in block.ops:
+            if op.name == "constant":
+                known[op.result] = op.attrs["name"]
+                continue
+            shown = [f"{a}={op.attrs[a]!r}" for a in attrs if a in op.attrs]
+            arguments = ", ".join([*(known[v] for v in op.operands), *shown])
+            for value in op.results:
+                known[value] = f"%{len([v for v in known.values() if v.startswith('%')])}"
+            made = ", ".join(known[v] for v in op.results)
+            lines.append(f"{indent}{made} = {op.name}({arguments})")
+            for inner in op.blocks:
+                known.update({v: f"a{i}" for i, v in enumerate(inner.arguments)})
+                show(inner, indent + "  ")
+        if block.terminator:
+            lines.append(f"{indent}-> {', '.join(known[v] for v in block.yields)}")
+
+    show(graph.body, "")
+    return "\n".join(lines)
