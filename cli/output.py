@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from bireme.codegen.compiler import Progress as Tell
 from bireme.ir import BiremeError
@@ -33,7 +34,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         right = all(isinstance(row[number], (int, float)) for row in rows) and bool(rows)
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(str(cell)) for cell in row))
     Console(soft_wrap=True).print(table)
 
 

@@ -46,6 +46,11 @@ class Program:
             feed.update(zip(names, inputs, strict=False))
         return self._session.run(feed)
 
+    @property
+    def peak_bytes(self) -> int:
+        """Most memory that runs have held, in bytes, without weights."""
+        return self._session.peak_bytes
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the artefact, whole or not at all. Raises BM3006."""
         if self._data is None:
