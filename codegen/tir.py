@@ -14,6 +14,7 @@ from typing import Any
 
 import tvm
 from tvm import tirx
+from tvm.ir.expr import TensorLoad
 from tvm.tirx import stmt as ts
 
 from bireme.ir import Dim, DType, TensorType
@@ -170,10 +171,17 @@ class Emitter:
             return value
         if lanes_of(value) > 1 and scalar_type(value) == "bool":
             # TVM's analysis of a named vector comparison fails ("mismatched types"): keep it as bytes.
-            place = tirx.Ramp(index(0), index(1), lanes_of(value))
-            held = self.scratch("mask", "uint8", lanes_of(value))
-            self.add(ts.BufferStore(held, cast(value, "uint8"), [place]))
-            return from_storage(tirx.BufferLoad(held, [place]), DType.BOOL)
+            return from_storage(self.opaque(cast(value, "uint8"), "mask"), DType.BOOL)
+        if isinstance(value, TensorLoad):
+            return self._named(value, stem)
+        if isinstance(value, tirx.Ramp):
+            # Named, it would no longer be seen to be a ramp.
+            return tirx.Ramp(self.bind(value.base, stem), value.stride, value.lanes)
+        if lanes_of(value) > 1 or scalar_type(value).startswith("float"):
+            return self.opaque(value, stem)
+        return self._named(value, stem)
+
+    def _named(self, value: Expr, stem: str) -> Expr:
         variable = tirx.Var(self._name(stem), value.ty)
         self.add(ts.Bind(variable, value))
         return variable
@@ -182,14 +190,18 @@ class Emitter:
         """`bind`, but TVM's simplifier cannot look through the name.
 
         Sizes and quotients of sizes go through here: substituted into each other they grow, and TVM
-        0.27 then takes some of them for a division by zero. LLVM sees through it.
+        0.27 then takes some of them for a division by zero. Floats and vectors do, because a polynomial
+        in a polynomial would grow without end, and comparisons of vectors upset its analysis. So does what protects an operation from its operand: the
+        simplifier drops a guard inside a `Select` with the same condition, though LLVM evaluates both
+        sides. LLVM sees through it.
         """
         if isinstance(value, tirx.IntImm):
             return value
-        cell = tirx.decl_buffer([index(1)], scalar_type(value), name=self._name("cell"))
-        self.add(ts.AllocBuffer(cell))
-        self.add(ts.BufferStore(cell, value, [index(0)]))
-        return self.bind(tirx.BufferLoad(cell, [index(0)]), stem)
+        lanes = lanes_of(value)
+        place = tirx.Ramp(index(0), index(1), lanes) if lanes > 1 else index(0)
+        cell = self.scratch("cell", scalar_type(value), lanes)
+        self.add(ts.BufferStore(cell, value, [place]))
+        return self._named(tirx.BufferLoad(cell, [place]), stem)
 
     def remember(self, key: Any, value: Any) -> Any:
         """Keeps a value for the rest of the current block."""

@@ -64,7 +64,8 @@ def unequal(x: Expr, y: Expr) -> Expr:
 def negative(x: Expr) -> Expr:
     if scalar_type(x).startswith("float"):
         return x * like(-1, x)
-    return subtract(like(0, x), x)
+    # Not `0 - x`: TVM takes that for 0 in unsigned arithmetic.
+    return add(tirx.bitwise_not(x), like(1, x))
 
 
 def integer_abs(x: Expr) -> Expr:
@@ -101,7 +102,7 @@ def _extreme(x: Expr, y: Expr, better: Callable[[Expr, Expr], Expr]) -> Expr:
 def integer_divide(emit: Emitter, x: Expr, y: Expr) -> Expr:
     """Toward zero; 0 when `y` is 0. The least integer divided by -1 wraps."""
     zero = like(0, x)
-    quotient = tirx.truncdiv(x, _divisor(emit, y))
+    quotient = emit.opaque(tirx.truncdiv(x, _divisor(emit, y)), "quotient")
     if scalar_type(x).startswith("int"):
         quotient = select(equal(y, like(-1, y)), negative(x), quotient)
     return select(equal(y, zero), zero, quotient)
@@ -112,14 +113,14 @@ def _divisor(emit: Emitter, y: Expr) -> Expr:
     wrong = equal(y, like(0, y))
     if scalar_type(y).startswith("int"):
         wrong = tirx.Or(wrong, equal(y, like(-1, y)))
-    return emit.bind(select(wrong, like(1, y), y), "divisor")
+    return emit.opaque(select(wrong, like(1, y), y), "divisor")
 
 
 def integer_modulo(emit: Emitter, x: Expr, y: Expr, fmod: bool) -> Expr:
     """Remainder with the sign of `y`, or of `x` when `fmod`; 0 when `y` is 0."""
     zero = like(0, x)
     divisor = _divisor(emit, y)
-    rest = emit.bind(tirx.truncmod(x, divisor), "rest")
+    rest = emit.opaque(tirx.truncmod(x, divisor), "rest")
     if fmod or scalar_type(x).startswith("uint"):
         return select(equal(y, zero), zero, rest)
     # A divisor of -1 was replaced by 1: either leaves nothing.
@@ -138,8 +139,8 @@ def integer_power(emit: Emitter, x: Expr, y: Expr) -> Expr:
     result, power = like(1, x), x
     for bit in range(most):
         odd = tirx.NE(tirx.bitwise_and(tirx.shift_right(y, like(bit, y)), like(1, y)), like(0, y))
-        result = emit.bind(select(odd, multiply(result, power), result), "power")
-        power = emit.bind(multiply(power, power), "square")
+        result = emit.opaque(select(odd, multiply(result, power), result), "power")
+        power = emit.opaque(multiply(power, power), "square")
     if known is not None or dtype.startswith("uint"):
         return result if known is None or known >= 0 else _unit_power(x, y)
     return select(y < like(0, y), _unit_power(x, y), result)
