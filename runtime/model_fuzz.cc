@@ -2,7 +2,12 @@
 // fuzzer is not stopped by checksums; the artefact's code is never run.
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <string>
+#include <vector>
 
 #include "container.h"
 #include "model.h"
@@ -61,6 +66,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
     model->release();
   }
   return 0;
+}
+
+// A plan may ask for any amount of memory; the sanitizer is to refuse it as a small machine would.
+extern "C" const char* __asan_default_options() {
+  return "allocator_may_return_null=1:max_allocation_size_mb=256";
 }
 
 // Writes the seeds: model_fuzz --seeds DIRECTORY.
