@@ -27,7 +27,8 @@ from bireme.codegen.rules.statistics import (
     statistics,
 )
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel, vector_lanes
-from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, is_int, lanes_of, match, select
+from bireme.codegen.templates.vectors import across_lanes, each_vector, fitting_lanes, tail
+from bireme.codegen.tir import Buffer, Expr, index, is_int, select
 from bireme.ir import Dim, DType, Fusion, Graph, Op, ceildiv, product
 
 # Operand elements that a task reads at least, where there are as many.
@@ -148,9 +149,6 @@ def emit(e: Emission) -> Work:
     return _Kernel(e, anchor).emit()
 
 
-Visit = Callable[[Expr, int, "Expr | None"], None]
-
-
 class _Kernel:
     def __init__(self, e: Emission, anchor: Op) -> None:
         self.e, self.anchor = e, anchor
@@ -194,10 +192,9 @@ class _Kernel:
             with emit.loop("row", rows, start=first) as row:
                 at = unravel(emit, row, sizes)
                 if self.space.across:
-                    lanes = _fitting(self.lanes, columns, self.space.kept[-1])
-                    _overlapping(
-                        emit, columns, lanes,
-                        lambda i, width, fresh: self._row([*at, plus(first_column, i)], width),
+                    each_vector(
+                        emit, columns, fitting_lanes(self.lanes, columns, self.space.kept[-1]),
+                        lambda i, width: self._row([*at, plus(first_column, i)], width),
                     )
                 else:
                     self._row(at, 1)
@@ -217,7 +214,7 @@ class _Kernel:
             self.evaluator.define(self.anchor.result, lambda at: found[0])
             self._store(self.space.result(row, []))
             return
-        self._each(self.lanes, lambda at, lanes, fresh: self._finish(at, found))
+        self._each(lambda at: self._finish(at, found))
         self.evaluator.forget(self.x)
 
     def _finish(self, at: Index, found: Sequence[Expr]) -> None:
@@ -294,8 +291,8 @@ class _Kernel:
                 kept = select(fresh, element, self._held(at)) if stale else element
                 emit.store(*self._slot(at), kept)
             if fresh is not None:
-                element = select(fresh, element, statistic.first)
-            total = statistic.combine(emit.load(register, where), element)
+                element = emit.bind(select(fresh, element, statistic.first))
+            total = statistic.combine(emit.bind(emit.load(register, where)), element)
             emit.store(register, where, total)
 
         def outer(at: Index, rest: list[Expr]) -> None:
@@ -307,21 +304,25 @@ class _Kernel:
                 [*at, consecutive(i, step)], None, registers[u], place
             ))
             if along:
-                _tail(emit, rest[0], done, lanes, lambda i, width, fresh: take(
-                    [*at, i], fresh, single if width == 1 and single else registers[0],
-                    place if width > 1 else index(0),
-                ))
+                tail(
+                    emit, rest[0], done, lanes,
+                    lambda i, width: take([*at, i], None, single or registers[0], index(0)),
+                    lambda i, fresh: take([*at, i], fresh, registers[0], place),
+                )
 
         outer([], self.inner)
-        total = emit.load(registers[0], place)
+        total = emit.bind(emit.load(registers[0], place))
         for register in registers[1:]:
-            total = emit.bind(statistic.combine(total, emit.load(register, place)))
+            other = emit.bind(emit.load(register, place))
+            total = emit.bind(statistic.combine(total, other))
         if along:
-            total = _across_lanes(emit.bind(total), statistic)
-        return total if single is None else statistic.combine(total, emit.load(single, index(0)))
+            total = across_lanes(emit, emit.bind(total), statistic.combine)
+        if single is None:
+            return total
+        return statistic.combine(total, emit.bind(emit.load(single, index(0))))
 
     def _inner_lanes(self) -> int:
-        return _fitting(self.lanes, self.inner[-1], self.space.inner[-1])
+        return fitting_lanes(self.lanes, self.inner[-1])
 
     def _blocks(
         self, extent: Expr, count: int, step: int, body: Callable[[Expr, int], None]
@@ -341,7 +342,7 @@ class _Kernel:
             body(done + s * index(step), 0)
         return emit.bind(done + rest * index(step), "done")
 
-    def _each(self, lanes: int, body: Callable[[Index, int, Expr | None], None]) -> None:
+    def _each(self, body: Callable[[Index], None]) -> None:
         """Visits all elements of the current row."""
         emit = self.build
 
@@ -351,78 +352,12 @@ class _Kernel:
                     outer([*at, j], rest[1:])
             elif self.space.across:
                 with emit.loop("k", rest[0]) as k:
-                    body([*at, k], 1, None)
+                    body([*at, k])
             else:
-                _overlapping(
-                    emit, rest[0], self._inner_lanes(),
-                    lambda i, width, fresh: body([*at, i], width, fresh),
-                )
+                each_vector(emit, rest[0], self._inner_lanes(), lambda i, width: body([*at, i]))
 
         outer([], self.inner)
 
 
 def _at_least(extent: Expr, least: int) -> bool:
     return not is_int(extent) or int(extent) >= least
-
-
-def _fitting(lanes: int, extent: Expr, dim: Dim) -> int:
-    """Lanes of vectors along an axis: no more than it has elements, as far as that is known."""
-    known = dim if isinstance(dim, int) else None
-    if is_int(extent):
-        known = int(extent)
-    while known is not None and lanes > max(1, known):
-        lanes //= 2
-    return lanes
-
-
-def _overlapping(emit: Emitter, extent: Expr, lanes: int, body: Visit) -> None:
-    """Runs `body(position, lanes, None)` over [0, extent), each position at least once.
-
-    The last vector overlaps the one before it, so `body` must not change what it reads. Fewer elements
-    than a vector are visited one by one.
-    """
-    steps = emit.bind(tirx.truncdiv(extent, index(lanes)), "steps")
-    with emit.loop("v", steps) as v:
-        body(consecutive(v * index(lanes), lanes), lanes, None)
-    done = emit.bind(steps * index(lanes), "done")
-    _tail(emit, extent, done, lanes, body)
-
-
-def _tail(emit: Emitter, extent: Expr, done: Expr, lanes: int, body: Visit) -> None:
-    """Visits [done, extent), fewer than `lanes` positions, after whole vectors up to `done`.
-
-    The visit is one vector that reaches back behind `done`, with a condition for what is new in it; or,
-    when the extent is less than a vector, of single elements.
-    """
-    if lanes == 1 or (is_int(extent) and int(extent) % lanes == 0):
-        return
-
-    def vector() -> None:
-        position = consecutive(extent - index(lanes), lanes)
-        fresh, start = match(position, done)
-        body(position, lanes, fresh >= start)
-
-    def singles() -> None:
-        with emit.loop("t", extent) as t:
-            body(t, 1, None)
-
-    if is_int(extent):
-        vector() if int(extent) > lanes else singles()
-        return
-    with emit.when(tirx.all(extent > index(lanes), extent > done)):
-        vector()
-    with emit.when(extent < index(lanes)):
-        singles()
-
-
-def _across_lanes(value: Expr, statistic: Statistic) -> Expr:
-    """The combination of all lanes of a vector, pairwise."""
-    lanes = lanes_of(value)
-    while lanes > 1:
-        half = lanes // 2
-        low, high = (
-            tirx.Shuffle([value], [const(i, "int32") for i in part])
-            for part in (range(half), range(half, lanes))
-        )
-        value, lanes = statistic.combine(low, high), half
-    return value
