@@ -57,7 +57,8 @@ def _batch_norm_as_scale(op: Op, b: Builder) -> Value | None:
     if len(vectors) < len(arrays):
         return None
     scale, bias, mean, variance = vectors
-    factor = scale / np.sqrt(variance + op.attrs["epsilon"])
+    with np.errstate(all="ignore"):
+        factor = scale / np.sqrt(variance + op.attrs["epsilon"])
     shift = bias - mean * factor
     rank, dtype = x.type.rank, x.type.dtype.numpy
     names = [weight_name(v) for v in parameters[:2]]

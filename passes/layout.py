@@ -123,7 +123,7 @@ def pack_filters(weights: Array, in_block: int, out_block: int) -> Array:
     """`[O, C, *K]` as `[O/ob, C/ib, *K, ib, ob]`, with zeros up to whole blocks."""
     filters, count, *kernel = weights.shape
     spare = [(0, -filters % out_block), (0, -count % in_block), *[(0, 0)] * len(kernel)]
-    padded = np.pad(weights, spare)
+    padded = np.pad(weights, spare) if any(after for _, after in spare) else weights
     blocked = padded.reshape(-1, out_block, padded.shape[1] // in_block, in_block, *kernel)
     return np.ascontiguousarray(np.moveaxis(blocked, (3, 1), (-2, -1)))
 
