@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bireme.frontend import nn
-from bireme.frontend.nn import functional as F  # noqa: N812 - its usual name
 
 
 @dataclass(frozen=True)
@@ -54,5 +53,5 @@ class TextClassifier(nn.Module):
     def forward(self, tokens: nn.Tensor, lengths: nn.Tensor | None = None) -> nn.Tensor:
         """`lengths` int32[B] says how many tokens of each row are text; all, unless given."""
         _, (h, _) = self.lstm(self.embedding(tokens), lengths=lengths)
-        last = [h[i] for i in range(-self.directions, 0)]
-        return self.fc(F.cat(last, axis=-1))
+        last = h[-self.directions :]
+        return self.fc(last.transpose(0, 1).flatten(1))
