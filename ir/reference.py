@@ -164,6 +164,7 @@ class _Step:
     regions: tuple[_Code, ...]
     # Slots that nothing reads after this step.
     dead: tuple[int, ...]
+    fault: BiremeError | None
 
 
 @dataclass(frozen=True)
@@ -220,12 +221,21 @@ class _Machine:
         regions = tuple(map(self._ready, op.blocks))
         results = tuple(map(self._slot, op.results))
         attrs = evaluated(op.definition, op.attrs, self._sizes)
+        return _Step(op, op.definition, attrs, operands, results, regions, (), self._fault(op))
+
+    def _fault(self, op: Op) -> BiremeError | None:
+        """Why the op cannot run on these sizes; it matters only if the op is reached."""
         for constraint in op.constraints:
             a, b = evaluate(constraint.a, self._sizes), evaluate(constraint.b, self._sizes)
             if a != b:
                 detail = f"sizes {constraint.a} = {a} and {constraint.b} = {b} must be equal"
-                raise BiremeError("BM6003", detail, where=op.node or op.name)
-        return _Step(op, op.definition, attrs, operands, results, regions, ())
+                return BiremeError("BM6003", detail)
+        for value in op.results:
+            for dim in value.type.shape:
+                size = evaluate(dim, self._sizes)
+                if size < 0:
+                    return BiremeError("BM6003", f"size {dim} of {value.type} would be {size}")
+        return None
 
     def _run(self, code: _Code, inputs: Sequence[Array]) -> list[Array]:
         self._store(code.arguments, inputs)
@@ -240,6 +250,8 @@ class _Machine:
             return [self._graph.weight(step.attrs["name"], step.op.result.type)]
         operands = [self._memory[slot] for slot in step.operands]
         try:
+            if step.fault is not None:
+                raise step.fault
             if step.regions:
                 regions = [self._region(code) for code in step.regions]
                 return step.definition.reference(operands, step.attrs, regions)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bireme.ir.dims import Dim
 from bireme.ir.dtypes import NUMERIC, DType
+from bireme.ir.errors import BiremeError
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
 from bireme.ir.ops._numeric import divide, highest, lowest, widen
 from bireme.ir.ops._rules import BOOLS, rank_at_least
@@ -137,6 +138,8 @@ def _topk_type(t: Typing) -> Sequence[TensorType]:
 def _topk_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     (x,) = inputs
     (k,), axis = attrs["k"], attrs["axis"]
+    if not 0 <= k <= x.shape[axis]:
+        raise BiremeError("BM6003", f"k is {k}; axis {axis} has {x.shape[axis]} elements")
     key = widen(x)
     if attrs["largest"]:
         # Sorting the reversed axis and reversing the result keeps equal elements in order.

@@ -9,6 +9,7 @@ import numpy as np
 
 from bireme.ir.dims import Dim, ceildiv, maximum
 from bireme.ir.dtypes import NUMERIC
+from bireme.ir.errors import BiremeError
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
 from bireme.ir.ops._rules import (
     at_least,
@@ -65,7 +66,11 @@ def _slice_axes(attrs: Attrs) -> list[tuple[Any, Any, int]]:
 def _slice_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     result = inputs[0]
     for axis, (start, size, step) in enumerate(_slice_axes(attrs)):
-        if (start, size, step) != (0, result.shape[axis], 1):
+        length, last = result.shape[axis], start + (size - 1) * step
+        if size and not (0 <= start < length and 0 <= last < length):
+            detail = f"axis {axis}: elements {start} to {last} of {length} do not all exist"
+            raise BiremeError("BM6003", detail)
+        if (start, size, step) != (0, length, 1):
             result = result.take(np.arange(size) * step + start, axis)
     return [result]
 

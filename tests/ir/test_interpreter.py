@@ -89,6 +89,48 @@ def test_assumptions_of_ops_are_checked() -> None:
     assert caught.value.detail == "sizes n = 3 and m = 1 must be equal"
 
 
+def one_op(name: str, shape: tuple[Dim, ...], **attrs: Any) -> Graph:
+    graph = Graph()
+    x = graph.add_input("x", TensorType(DType.F32, shape))
+    op = Builder(graph, node="the_node").op(name, [x], **attrs)
+    graph.set_outputs({f"y{i}": v for i, v in enumerate(op.results)})
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("graph", "detail"),
+    [
+        (one_op("slice", (N,), starts=(0,), sizes=(N // 2,), steps=(3,)),
+         "axis 0: elements 0 to 6 of 6 do not all exist"),
+        (one_op("topk", (N,), k=(2 * N,)), "k is 12; axis -1 has 6 elements"),
+        (one_op("max_pool", (1, 1, N), kernel=(9,), strides=(1,), pads=(0, 0), dilations=(1,)),
+         "size n - 8 of float32[1, 1, n - 8] would be -2"),
+    ],
+)  # fmt: skip
+def test_sizes_for_which_an_op_is_undefined(graph: Graph, detail: str) -> None:
+    x = zeros(*[1] * (graph.inputs[0].type.rank - 1), 6)
+    with pytest.raises(BiremeError) as caught:
+        run(graph, {"x": x})
+    assert (caught.value.code, caught.value.where) == ("BM6003", "the_node")
+    assert caught.value.detail == detail
+
+
+def test_branches_that_are_not_taken_may_be_undefined() -> None:
+    graph = Graph()
+    condition = graph.add_input("condition", TensorType(DType.BOOL, ()))
+    x = graph.add_input("x", TensorType(DType.F32, (N,)))
+    b = Builder(graph)
+    blocks = [b.block() for _ in range(2)]
+    narrow, plain = (Builder(graph, block=made) for made in blocks)
+    four = narrow.constant(zeros(4))
+    narrow.yield_([narrow.reduce_sum(narrow.add(x, four), axes=(0,))])
+    plain.yield_([plain.reduce_sum(x, axes=(0,))])
+    graph.set_outputs({"y": b.if_(condition, regions=blocks)})
+    assert run(graph, {"condition": np.False_, "x": zeros(3)})["y"].shape == (1,)
+    with pytest.raises(BiremeError, match="sizes n = 3 and 4 = 4 must be equal"):
+        run(graph, {"condition": np.True_, "x": zeros(3)})
+
+
 def test_faults_of_data_name_the_node() -> None:
     graph = Graph()
     a = graph.add_input("a", TensorType(DType.F32, (N,)))
