@@ -20,8 +20,9 @@ from random import Random
 
 ALIGNMENT = 64
 # Placements of one buffer that the search may try, about a second of work.
-SEARCH_STEPS = 400_000
-MOST_ROUNDS = 2_000
+SEARCH_STEPS = 3_000_000
+# Rounds of the search for each buffer: few buffers have few orders.
+ROUNDS_EACH = 100
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ def _search(blocks: Sequence[_Block], conflicts: Sequence[Sequence[int]], bound:
                 return offsets
     work = len(blocks) + sum(map(len, conflicts))
     random = Random(0)
-    for _ in range(min(MOST_ROUNDS, SEARCH_STEPS // max(work, 1))):
+    for _ in range(min(ROUNDS_EACH * len(blocks), SEARCH_STEPS // max(work, 1))):
         order = _moved(best_order, blocks, best, best_arena, random)
         offsets = _place(blocks, conflicts, order, tight=random.random() < 0.25)
         arena = _arena(blocks, offsets)
