@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from bireme.codegen.cost import nanoseconds
 from bireme.codegen.plan import Instruction, Plan, SizeCheck, Source, Tensor
 from bireme.codegen.spec import KernelSpec, kernel_spec
-from bireme.ir import BiremeError, Block, Dim, Graph, Op, TensorType, Value, product, symbol
-
-# Rough speed of one core, to tell launches that are worth waking a thread for from those that are not.
-_FLOPS_PER_NS = 40
-_BYTES_PER_NS = 8
-_CONTRACTIONS = frozenset({"matmul", "conv", "conv_transpose"})
-
+from bireme.ir import BiremeError, Block, Dim, Graph, Op, TensorType, Value, symbol
 
 def lower(graph: Graph) -> tuple[Plan, list[KernelSpec]]:
     """The plan of a fused graph and the distinct kernels it launches.
@@ -158,7 +153,7 @@ class _Lowering:
                 kernel=number,
                 args=(*inputs, *results),
                 dims=tuple(symbol(name) for name in spec.symbols),
-                cost=_cost(op),
+                cost=nanoseconds(op),
             )
         )
 
@@ -257,29 +252,3 @@ def _root(value: Value) -> Value:
     while value.owner is not None and value.owner.name == "reshape":
         value = value.owner.operands[0]
     return value
-
-
-def _cost(kernel: Op) -> Dim:
-    """Estimated nanoseconds of a kernel on one core."""
-    tensors = [v.type for v in (*kernel.operands, *kernel.results)]
-    moved: Dim = 0
-    for tensor in tensors:
-        moved = moved + tensor.bytes
-    work: Dim = 0
-    (block,) = kernel.blocks
-    for op in block.ops:
-        if op.name in _CONTRACTIONS:
-            work = work + _multiply_adds(op) * 2
-        elif op.results:
-            work = work + op.results[0].type.elements
-    return work // _FLOPS_PER_NS + moved // _BYTES_PER_NS
-
-
-def _multiply_adds(op: Op) -> Dim:
-    x, w = (v.type for v in op.operands[:2])
-    if op.name == "matmul":
-        return op.result.type.elements * x.shape[-1]
-    if op.name == "conv_transpose":
-        return x.elements * product(w.shape[1:])
-    filters = op.result.type.shape[1] * op.attrs["out_block"]
-    return op.result.type.elements * (w.elements // filters)

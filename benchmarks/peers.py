@@ -1,0 +1,238 @@
+"""Latency of zoo models against ONNX Runtime, and as a fraction of this machine's peak: `make bench`.
+
+Each engine runs in a process of its own; rounds are interleaved, so that both meet the same machine; the
+median of a round's runs is one sample, the table gives the median over rounds and their spread. Outputs are
+compared before anything is timed. Operations are those of direct convolution and matrix product, the peak is
+that of float32 multiply-adds measured in the same run (benchmarks/peak.c), times the threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from bireme import zoo
+from bireme.cli.output import print_table
+from bireme.codegen.artefact import write_file
+from bireme.codegen.compiler import compile_graph
+from bireme.codegen.cost import CONTRACTIONS, multiply_adds
+from bireme.frontend import onnx
+from bireme.ir import Graph
+from bireme.targets.registry import find
+
+MODELS = ("mobilenet_v1", "resnet50")
+ENGINES = ("bireme", "onnxruntime")
+TOLERANCE = 1e-4
+
+Feed = dict[str, np.ndarray[Any, Any]]
+Run = Callable[[Feed], list[np.ndarray[Any, Any]]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table. Times are milliseconds; `low` and `high` are the spread over rounds."""
+
+    model: str
+    engine: str
+    threads: int
+    median: float
+    low: float
+    high: float
+    peak_fraction: float
+
+
+def load_bireme(folder: Path, threads: int) -> Run:
+    import bireme as bm
+
+    program = bm.load(folder / "model.bireme", threads=threads)
+    return lambda feed: list(program(feed).values())
+
+
+def load_onnxruntime(folder: Path, threads: int) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
+    return lambda feed: list(session.run(None, feed))
+
+
+LOADERS: dict[str, Callable[[Path, int], Run]] = {
+    "bireme": load_bireme,
+    "onnxruntime": load_onnxruntime,
+}
+
+
+class Peer:
+    """An engine in a process of its own."""
+
+    def __init__(self, engine: str, folder: Path, threads: int) -> None:
+        command = [sys.executable, "-m", "benchmarks.peers", "--serve", engine, str(folder), str(threads)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def ask(self, request: tuple[str, Any]) -> Any:
+        """Sends `("run", feed)` or `("time", seconds)`."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        pickle.dump(request, self._process.stdin)
+        self._process.stdin.flush()
+        return pickle.load(self._process.stdout)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def serve(engine: str, folder: Path, threads: int) -> None:
+    """The other end of `Peer`."""
+    run = LOADERS[engine](folder, threads)
+    feed: Feed = {}
+    while True:
+        try:
+            what, value = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        if what == "run":
+            feed = value
+            answer: Any = run(feed)
+        else:
+            answer = time_runs(run, feed, value)
+        pickle.dump(answer, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def time_runs(run: Run, feed: Feed, seconds: float) -> float:
+    """Median milliseconds of the runs that fit in `seconds`, at least three, after one to warm up."""
+    run(feed)
+    times: list[float] = []
+    end = perf_counter() + seconds
+    while perf_counter() < end or len(times) < 3:
+        start = perf_counter()
+        run(feed)
+        times.append((perf_counter() - start) * 1e3)
+    return median(times)
+
+
+def prepare(model: str, folder: Path) -> tuple[Feed, int]:
+    """Writes both engines' files; gives inputs and the number of multiply-adds."""
+    graph = zoo.trace(model, sizes={"batch": 1})
+    folder.mkdir(parents=True)
+    write_file(folder / "model.onnx", onnx.export(graph).SerializeToString())
+    data, _ = compile_graph(graph, find("x86"))
+    write_file(folder / "model.bireme", data)
+    generator = np.random.default_rng(0)
+    feed = {
+        name: generator.standard_normal(value.type.static_shape, np.float32)
+        for name, value in zip(graph.input_names, graph.inputs, strict=True)
+    }
+    return feed, total_multiply_adds(graph)
+
+
+def total_multiply_adds(graph: Graph) -> int:
+    """Multiply-adds of a graph with known sizes."""
+    counts = [multiply_adds(op) for op in graph.walk() if op.name in CONTRACTIONS]
+    return sum(c for c in counts if isinstance(c, int))
+
+
+def measure_peak(folder: Path) -> float:
+    """GFLOP/s of one core; needs a C compiler."""
+    source = Path(__file__).with_name("peak.c")
+    program = folder / "peak"
+    subprocess.run(["gcc", "-O3", "-march=native", "-o", program, source], check=True)
+    printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    return float(printed)
+
+
+def compare_outputs(model: str, peers: Sequence[Peer], feed: Feed) -> None:
+    """Stops when the engines disagree."""
+    first, *others = [peer.ask(("run", feed)) for peer in peers]
+    for other in others:
+        for a, b in zip(first, other, strict=True):
+            error = float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
+            if not error <= TOLERANCE:
+                raise SystemExit(f"{model}: outputs differ by {error:.2g} of the largest")
+
+
+def measure(
+    model: str, threads: int, folder: Path, feed: Feed, products: int, peak: float, rounds: int, seconds: float
+) -> list[Result]:
+    """Interleaved rounds of all engines."""
+    peers = [Peer(engine, folder, threads) for engine in ENGINES]
+    try:
+        compare_outputs(model, peers, feed)
+        samples: list[list[float]] = [[] for _ in peers]
+        for _ in range(rounds):
+            for peer, times in zip(peers, samples, strict=True):
+                times.append(peer.ask(("time", seconds)))
+    finally:
+        for peer in peers:
+            peer.close()
+    limit = 2 * products / (peak * threads) / 1e6
+    return [
+        Result(model, engine, threads, median(times), min(times), max(times), limit / median(times))
+        for engine, times in zip(ENGINES, samples, strict=True)
+    ]
+
+
+def print_results(results: Sequence[Result]) -> None:
+    """One row a model and number of threads; a ratio above 1 says that Bireme is faster."""
+    rows = []
+    for ours, theirs in zip(results[::2], results[1::2], strict=True):
+        rows.append(
+            (
+                ours.model,
+                ours.threads,
+                f"{ours.median:.2f} [{ours.low:.2f}, {ours.high:.2f}]",
+                f"{theirs.median:.2f} [{theirs.low:.2f}, {theirs.high:.2f}]",
+                f"{theirs.median / ours.median:.2f}",
+                f"{ours.peak_fraction:.0%}",
+                f"{theirs.peak_fraction:.0%}",
+            )
+        )
+    columns = ("model", "threads", "Bireme ms", "ONNX Runtime ms", "ratio", "of peak", "its of peak")
+    print_table("median over rounds [least, most], float32, batch 1", columns, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", default=MODELS, help="zoo models with float inputs")
+    parser.add_argument("--threads", type=int, nargs="+", default=(1, 2))
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a round")
+    parser.add_argument("--json", type=Path, help="also write the results here")
+    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        engine, folder, threads = options.serve
+        serve(engine, Path(folder), int(threads))
+        return
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        peak = measure_peak(Path(scratch))
+        print(f"peak of one core: {peak:.1f} GFLOP/s float32", flush=True)
+        for model in options.models:
+            feed, products = prepare(model, Path(scratch, model))
+            for threads in options.threads:
+                print(f"measuring {model} with {threads} threads", flush=True)
+                results += measure(
+                    model, threads, Path(scratch, model), feed, products, peak, options.rounds, options.seconds
+                )
+    print_results(results)
+    if options.json:
+        options.json.write_text(json.dumps([asdict(r) for r in results], indent=2))
+
+
+if __name__ == "__main__":
+    main()
