@@ -252,5 +252,8 @@ def _as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
                 "bad_argument",
                 f"input {name} is a {type(value).__name__}, not a NumPy array or DLPack object",
             )
-        value = np.from_dlpack(value)
+        try:
+            value = np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:  # a GPU's memory, ...
+            raise _fault("bad_argument", f"input {name}: {error}") from error
     return np.require(value, requirements=("C", "A"))

@@ -7,7 +7,10 @@
 #include <nanobind/stl/vector.h>
 #include <stdlib.h>
 
+#include <algorithm>
+#include <atomic>
 #include <deque>
+#include <iterator>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -18,16 +21,6 @@ namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
-
-// Raises bireme.runtime.RuntimeFault if `status` is an error.
-void check(const bireme_status& status) {
-  if (status.code == 0) return;
-  const nb::object type = nb::module_::import_("bireme.runtime.fault").attr("RuntimeFault");
-  const std::string code = "BM" + std::to_string(status.code);
-  const nb::object error = type(code, status.op, status.node, status.message, status.hint);
-  PyErr_SetObject(type.ptr(), error.ptr());
-  throw nb::python_error();
-}
 
 struct ErrorEntry {
   int number;
@@ -40,6 +33,28 @@ constexpr ErrorEntry kErrors[] = {
 #include "errors.def"
 #undef BIREME_ERROR
 };
+constexpr int kOutOfMemory = 5001;
+constexpr int kSessionBusy = 5015;
+
+[[noreturn]] void raise(int number, const char* op, const char* node, const char* message,
+                        const char* hint) {
+  const nb::object type = nb::module_::import_("bireme.runtime.fault").attr("RuntimeFault");
+  const nb::object error = type("BM" + std::to_string(number), op, node, message, hint);
+  PyErr_SetObject(type.ptr(), error.ptr());
+  throw nb::python_error();
+}
+
+// For what this file finds itself; the hint is the table's.
+[[noreturn]] void raise(int number, const char* message) {
+  const auto* entry = std::find_if(std::begin(kErrors), std::end(kErrors),
+                                   [&](const ErrorEntry& e) { return e.number == number; });
+  raise(number, "", "", message, entry->hint);
+}
+
+// Raises bireme.runtime.RuntimeFault if `status` is an error.
+void check(const bireme_status& status) {
+  if (status.code != 0) raise(status.code, status.op, status.node, status.message, status.hint);
+}
 
 // Rows (code, name, meaning, hint) of errors.def.
 std::vector<std::tuple<std::string, std::string, std::string, std::string>> error_table() {
@@ -185,7 +200,8 @@ nb::dlpack::dtype numpy_dtype(bireme_dtype dtype) {
 // New NumPy array with the shape and dtype of `tensor`, which gets its memory, aligned to 64 bytes.
 nb::object allocate(bireme_tensor& tensor) {
   void* memory = nullptr;
-  if (posix_memalign(&memory, 64, tensor.bytes ? tensor.bytes : 1) != 0) throw std::bad_alloc();
+  if (posix_memalign(&memory, 64, tensor.bytes ? tensor.bytes : 1) != 0)
+    raise(kOutOfMemory, "for an output");
   const nb::capsule owner(memory, [](void* p) noexcept { free(p); });
   tensor.data = memory;
   const std::vector<size_t> shape(tensor.shape, tensor.shape + tensor.rank);
@@ -210,6 +226,8 @@ class Session {
 
   // `arrays` in the model's order, each C-contiguous, with the numbers of their dtypes.
   nb::list run(const nb::list& arrays, const std::vector<int>& dtypes) {
+    // From planning to the end: the shapes of outputs belong to the session.
+    const Use use(in_use_);
     std::deque<Buffer> buffers;  // never moves its elements
     std::vector<bireme_tensor> inputs;
     for (size_t i = 0; i < arrays.size(); ++i)
@@ -258,6 +276,19 @@ class Session {
   }
 
  private:
+  // Holds a session for one thread; raises if another has it.
+  class Use {
+   public:
+    explicit Use(std::atomic<bool>& flag) : flag_(flag) {
+      if (flag_.exchange(true)) raise(kSessionBusy, "run was called while the session runs");
+    }
+    ~Use() { flag_ = false; }
+
+   private:
+    std::atomic<bool>& flag_;
+  };
+
+  std::atomic<bool> in_use_{false};
   bireme_session* session_ = nullptr;
   uint32_t outputs_ = 0;
 };

@@ -18,6 +18,7 @@ uint64_t now() {
 
 Code code_of_fault(int32_t fault) {
   switch (fault) {
+    case -1:  // what TVM's code generator can return
     case 1:
       return Code::index_out_of_range;
     case 2:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ml_dtypes
@@ -107,6 +109,54 @@ def test_read_only_input_and_dlpack(session: Session) -> None:
     np.testing.assert_array_equal(session.run({"x": OnlyDLPack(x)})["y"], 2 * x)
     x.flags.writeable = False
     np.testing.assert_array_equal(session.run({"x": x})["y"], 2 * x)
+
+
+def test_dlpack_that_numpy_cannot_read(session: Session) -> None:
+    class OnGpu:
+        def __dlpack__(self, **kwargs: object) -> object:
+            raise BufferError("the data is on a GPU")
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return (2, 0)
+
+    fault = fault_of(session.run, {"x": OnGpu()})
+    assert fault.code == "BM5002"
+    assert fault.message.startswith("input x: ")
+
+
+def test_threads_with_their_own_sessions() -> None:
+    model = Model.load(artefacts.doubling())
+
+    def work(seed: int) -> None:
+        session = Session(model)
+        for n in range(1, 100):
+            x = x_of(n) + seed
+            np.testing.assert_array_equal(session.run({"x": x})["y"], 2 * x)
+
+    with ThreadPoolExecutor(4) as pool:
+        for result in [pool.submit(work, seed) for seed in range(8)]:
+            result.result()
+
+
+def test_one_session_in_two_threads_is_refused_or_right(session: Session) -> None:
+    def work(n: int) -> int:
+        refused = 0
+        for _ in range(300):
+            try:
+                np.testing.assert_array_equal(session.run({"x": x_of(n)})["y"], 2 * x_of(n))
+            except RuntimeFault as fault:
+                assert fault.code == "BM5015"  # noqa: PT017
+                refused += 1
+        return refused
+
+    with ThreadPoolExecutor(2) as pool:
+        results = [pool.submit(work, n) for n in (1, 100)]
+        assert all(result.result() < 300 for result in results)
+
+
+def test_fault_can_be_pickled(session: Session) -> None:
+    fault = fault_of(session.run, {})
+    assert str(pickle.loads(pickle.dumps(fault))) == str(fault)
 
 
 def test_outputs_outlive_session_and_model() -> None:
