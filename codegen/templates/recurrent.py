@@ -378,7 +378,8 @@ class _Kernel:
                 forget = self._activate(0, self._peephole(2, forget, cell, at))
             cell = self.emit_.bind(forget * cell + i * self._activate(1, c))
             out = self._activate(0, self._peephole(1, o, cell, at))
-            self._advance(sequence, at, [out * self._activate(2, cell), cell])
+            shown = self.functions[2](self.emit_, cell)
+            self._advance(sequence, at, [self.emit_.bind(out * shown), cell])
 
         self._each_unit(unit)
 
