@@ -26,7 +26,12 @@ _STREAM: ContextVar[tuple[int, Iterator[int]]] = ContextVar("stream", default=(0
 
 @contextmanager
 def seed(value: int) -> Iterator[None]:
-    """Variables made inside draw their initial values from this seed: `with nn.seed(7): ...`."""
+    """Variables made inside draw their initial values from this seed: `with nn.seed(7): ...`.
+
+    Raises BM6002 for a negative seed.
+    """
+    if value < 0:
+        raise BiremeError("BM6002", f"a seed is 0 or more; found {value}", where="seed")
     token = _STREAM.set((value, count()))
     try:
         yield
@@ -37,7 +42,7 @@ def seed(value: int) -> Iterator[None]:
 class Variable(Tensor):
     """A tensor with a name in a state dict. Made from an array, or a shape and an initialiser."""
 
-    __slots__ = ("initializer", "key")
+    __slots__ = ("_initializer", "key")
 
     def __init__(
         self,
@@ -47,7 +52,7 @@ class Variable(Tensor):
     ) -> None:
         stream, numbers = _STREAM.get()
         self.key = (stream, next(numbers))
-        self.initializer = initializer
+        self._initializer = initializer
         if initializer is None:
             array = Tensor(value, dtype).numpy()
             self._source: Weight = Weight(TensorType(DType.of(array), array.shape), lambda: array)
@@ -56,11 +61,21 @@ class Variable(Tensor):
         kind = DType.of(dtype or "float32")
         self._source = Weight(TensorType(kind, shape), self._draw)
 
+    @property
+    def initializer(self) -> Initializer | None:
+        """What draws its first values, None if it was made from an array. Assign to draw anew."""
+        return self._initializer
+
+    @initializer.setter
+    def initializer(self, value: Initializer) -> None:
+        self._initializer = value
+        self._source = Weight(self.type, self._draw)
+
     def _draw(self) -> Array:
-        assert self.initializer is not None
+        assert self._initializer is not None
         rng = np.random.default_rng(self.key)
         tensor = self._source.type
-        return self.initializer(rng, tensor.static_shape).astype(tensor.dtype.numpy, copy=False)
+        return self._initializer(rng, tensor.static_shape).astype(tensor.dtype.numpy, copy=False)
 
     @property
     def data(self) -> Array:

@@ -194,6 +194,18 @@ def test_values_depend_on_the_seed_and_not_on_who_reads_first() -> None:
     assert not np.array_equal(weights(3, backwards=False)[1], weights(4, backwards=False)[1])
 
 
+def test_a_new_initializer_draws_anew() -> None:
+    weight = nn.Linear(2, 3).weight
+    before = weight.data
+    weight.initializer = init.Constant(2.0)
+    np.testing.assert_array_equal(weight.data, np.full_like(before, 2.0))
+
+
+def test_a_negative_seed() -> None:
+    with pytest.raises(BiremeError, match="BM6002 at seed.*0 or more; found -1"), nn.seed(-1):
+        pass
+
+
 @pytest.mark.parametrize(
     ("initializer", "shape", "std"),
     [
