@@ -202,7 +202,7 @@ def test_a_new_initializer_draws_anew() -> None:
 
 
 def test_a_negative_seed() -> None:
-    with pytest.raises(BiremeError, match="BM6002 at seed.*0 or more; found -1"), nn.seed(-1):
+    with pytest.raises(BiremeError, match=r"BM6002 at seed.*0 or more; found -1"), nn.seed(-1):
         pass
 
 
