@@ -11,7 +11,7 @@ from bireme.codegen.collapse import collapse, flatten_positions
 from bireme.codegen.evaluate import Evaluator, fault_register, fault_status
 from bireme.codegen.rules import RULES
 from bireme.codegen.spec import KernelSpec
-from bireme.codegen.templates import convolution, matmul, pointwise, recurrent, rows
+from bireme.codegen.templates import convolution, matmul, pointwise, recurrent, rows, scatter
 from bireme.codegen.templates.common import Emission, Work
 from bireme.codegen.tir import Buffer, Emitter, Expr
 from bireme.ir import Graph
@@ -65,6 +65,7 @@ TEMPLATES: tuple[tuple[Callable[[Graph], bool], Callable[[Emission], Work]], ...
     (matmul.matches, matmul.emit),
     (rows.matches, rows.emit),
     (recurrent.matches, recurrent.emit),
+    (scatter.matches, scatter.emit),
     (lambda graph: True, pointwise.emit),
 )
 
