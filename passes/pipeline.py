@@ -15,12 +15,25 @@ from bireme.passes.fold_constants import FoldConstants
 from bireme.passes.fuse import Fuse
 from bireme.passes.layout import Layout
 from bireme.passes.manager import Dump, Pass, PassRecord, run_passes
+from bireme.passes.pad_once import PadOnce
+from bireme.passes.pack_matmul import PackMatmul
 from bireme.passes.simplify import Simplify
 from bireme.targets.description import Description
 
 PASSES: dict[str, type[Pass]] = {
     each.name: each
-    for each in (Cse, Dce, Decompose, FoldBatchNorm, FoldConstants, Fuse, Layout, Simplify)
+    for each in (
+        Cse,
+        Dce,
+        Decompose,
+        FoldBatchNorm,
+        FoldConstants,
+        Fuse,
+        Layout,
+        PackMatmul,
+        PadOnce,
+        Simplify,
+    )
 }
 
 DEFAULT: tuple[Pass, ...] = (
@@ -34,7 +47,9 @@ DEFAULT: tuple[Pass, ...] = (
     FoldConstants(),
     Cse(),
     Layout(),
+    PackMatmul(),
     Cse(),
+    PadOnce(),
     Dce(),
     Fuse(),
 )
