@@ -19,7 +19,8 @@ from bireme.ir import DType, TensorType
 _TABLE = 1 << 16
 _SCRATCH = 1 << 40
 
-# (emitter, argument buffers, workspace, begin, end) → status, or None for a kernel that cannot fail.
+# (emitter, argument buffers, workspace, begin, end) → an int32 that is not 0 when an index was out of
+# range, or None for a kernel that cannot fail.
 Body = Callable[[Emitter, list[Buffer], Buffer, Expr, Expr], "Expr | None"]
 
 
@@ -46,7 +47,11 @@ def kernel_function(
     emitter.add(ts.DeclBuffer(workspace.tir, data=scratch))
     status = body(emitter, buffers, workspace, begin, end)
     zero = tirx.const(0, "int32")
-    emitter.add(ts.Return(zero if status is None else status))
+    if status is not None:
+        # LLVM code of TVM returns constants only: 0, or -1 by this intrinsic, which calls nothing.
+        with emitter.when(tirx.NE(status, zero)):
+            emitter.add(ts.Evaluate(tirx.call_intrin("int32", "tirx.tvm_throw_last_error")))
+    emitter.add(ts.Return(zero))
     whole = ts.AttrStmt(zero, "device_id", zero, emitter.finish())
     whole = ts.AttrStmt(zero, "device_type", tirx.const(1, "int32"), whole)
     function = tirx.PrimFunc([table, sizes, scratch, begin, end], whole, tvm.ir.PrimType("int32"))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tvm import tirx
+from tvm.ir.expr import TensorLoad
 
 from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, is_int, lanes_of, select
 from bireme.ir import BiremeError, Op, Value
@@ -19,6 +20,9 @@ from bireme.ir.dtypes import DType
 
 # The widest vector that templates use; 16 × float32 is one register of AVX-512, two of AVX2.
 MOST_LANES = 16
+
+# Expressions that need no guarding from TVM's simplifier.
+_PLAIN = (tirx.Var, tirx.IntImm, tirx.FloatImm, TensorLoad)
 
 Index = list[Expr]
 Rule = Callable[["Evaluator", Op, Index, int], Expr]
@@ -72,9 +76,14 @@ class Evaluator:
                 name = owner.name if owner else "argument"
                 raise BiremeError("BM3004", f"no rule for {name}", where=value.label)
             result = self._rules[owner.name](self, owner, where, value.index)
-        result = self.emit.bind(result)
+        result = self._held(result)
         self.emit.remember(key, (result, where))  # `where` keeps the identities alive
         return result
+
+    def _held(self, value: Expr) -> Expr:
+        """`bind`, but integers that wrap around stay unknown to TVM, which takes them for positive."""
+        is_plain = lanes_of(value) > 1 or isinstance(value, _PLAIN)
+        return self.emit.bind(value) if is_plain else self.emit.opaque(value)
 
     def broadcast_at(self, value: Value, at: Index) -> Expr:
         """`at` for an operand that is broadcast to the rank and sizes of the index."""

@@ -167,7 +167,8 @@ class Emitter:
 
     def bind(self, value: Expr, stem: str = "v") -> Expr:
         """Names a value, so that it is calculated once however often it is used."""
-        if isinstance(value, (tirx.Var, tirx.IntImm, tirx.FloatImm)):
+        plain = value.value if isinstance(value, tirx.Broadcast) else value
+        if isinstance(plain, (tirx.Var, tirx.IntImm, tirx.FloatImm)):
             return value
         if lanes_of(value) > 1 and scalar_type(value) == "bool":
             # TVM's analysis of a named vector comparison fails ("mismatched types"): keep it as bytes.

@@ -5,6 +5,7 @@
 
 #include "launch.h"
 #include "plan.h"
+#include "pool.h"
 #include "session.h"
 
 namespace bireme::internal {
@@ -95,6 +96,7 @@ Code Session::bind_tensor(uint32_t index, const bireme_tensor& given, Code too_s
 }
 
 Code Session::execute(Fault& fault) {
+  const PoolRun run(threads_ > 1);
   const uint32_t count = static_cast<uint32_t>(steps_.size());
   for (uint32_t at = 0; at < count;) {
     uint32_t next = at + 1;
