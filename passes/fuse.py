@@ -11,7 +11,7 @@ from bireme.ir import Block, Builder, Fusion, Graph, Op, Value
 from bireme.passes.grouping import Group, Limits, Node, Role, group
 from bireme.passes.manager import Outcome, Pass, Property, count
 from bireme.passes.rewrite import remove_unused
-from bireme.passes.values import uniform
+from bireme.passes.values import pads_with_zeros
 from bireme.targets.description import Description
 
 _ROLES = {
@@ -153,7 +153,7 @@ def _nodes(ops: Sequence[Op]) -> list[Node]:
             shape=op.results[0].type.shape if op.results else (),
             reads=tuple(reads[i]),
             escapes=any(user.is_terminator for v in op.results for user, _ in v.uses),
-            zero_pad=_pads_with_zeros(op),
+            zero_pad=pads_with_zeros(op),
         )
         for i, op in enumerate(ops)
     ]
@@ -167,12 +167,6 @@ def _captured(op: Op) -> list[Value]:
             found += [*inner.operands, *_captured(inner)]
         found += block.yields
     return found
-
-
-def _pads_with_zeros(op: Op) -> bool:
-    if op.name != "pad" or op.attrs["mode"] != "constant":
-        return False
-    return len(op.operands) == 1 or uniform(op.operands[1]) == 0
 
 
 def _wrap(members: Sequence[Op], part: Group, end: Op) -> None:

@@ -104,7 +104,10 @@ READ_ONCE = frozenset({"transpose", "slice", "pad", "reverse_sequence"})
 # Injective ops that read every element several times.
 READS_NEIGHBOURS = frozenset({"resize"})
 # Injective ops that may stand between memory and an anchor.
-MATMUL_PROLOGUE = frozenset({"transpose", "slice", "expand"})
+CONTRACTION_PROLOGUE = {
+    "matmul": frozenset({"transpose", "slice", "expand"}),
+    "conv": frozenset({"slice"}),
+}
 REDUCTION_PROLOGUE = frozenset({"transpose", "slice", "gather"})
 # Reductions that pass over their input more than once: only cheap ops are worth repeating.
 READ_AGAIN = frozenset(
@@ -130,9 +133,8 @@ def group(nodes: Sequence[Node], limits: Limits = Limits()) -> list[Group]:
             grouping.add_side_producers(anchor)
             if role is Role.REDUCTION:
                 grouping.add_reduction_prologue(anchor)
-            if nodes[anchor].name == "matmul":
-                grouping.add_matmul_prologue(anchor)
             if role is Role.CONTRACTION:
+                grouping.add_contraction_prologue(anchor)
                 grouping.add_padded_store(anchor)
     for i, node in enumerate(nodes):
         if node.role in (Role.POINTWISE, Role.INJECTIVE):
@@ -173,13 +175,16 @@ class _Grouping:
                     heappush(waiting, reader)
 
     def add_side_producers(self, anchor: int) -> None:
-        """Joins pointwise ops at the anchor's shape that feed only its epilogue."""
+        """Joins pointwise ops and slices at the anchor's shape that feed only its epilogue."""
         shape = self.nodes[anchor].shape
         front = [m for m in self._members(anchor) if m != anchor]
         while front:
             for read in self._reads(front.pop(0)):
-                fits = self._free(read, Role.POINTWISE) and self.nodes[read].shape == shape
-                if fits and self._feeds_only(read, anchor) and self._join(anchor, read):
+                computes = self._free(read, Role.POINTWISE)
+                fits = computes or (self.nodes[read].name == "slice" and self._alone(read))
+                if not fits or self.nodes[read].shape != shape:
+                    continue
+                if self._feeds_only(read, anchor) and self._join(anchor, read) and computes:
                     front.append(read)
 
     def add_reduction_prologue(self, anchor: int) -> None:
@@ -200,11 +205,12 @@ class _Grouping:
                 anyway = self.nodes[node].name in READ_ONCE
                 front += [r for r in self._reads(node) if anyway or self.nodes[r].shape == shape]
 
-    def add_matmul_prologue(self, anchor: int) -> None:
+    def add_contraction_prologue(self, anchor: int) -> None:
         """Joins chains of moves between memory and the operands."""
+        moves = CONTRACTION_PROLOGUE.get(self.nodes[anchor].name, frozenset())
         for operand in self.nodes[anchor].reads:
             node = operand
-            while node >= 0 and self.nodes[node].name in MATMUL_PROLOGUE:
+            while node >= 0 and self.nodes[node].name in moves:
                 if not self._feeds_only(node, anchor) or not self._join(anchor, node):
                     break
                 node = self.nodes[node].reads[0]
@@ -283,9 +289,12 @@ class _Grouping:
     def _is_anchored(self, node: int) -> bool:
         return any(m in self.anchored for m in self._members(node))
 
+    def _alone(self, node: int) -> bool:
+        return len(self._members(node)) == 1
+
     def _free(self, node: int, role: Role) -> bool:
         """Whether a node of this role is still alone."""
-        return self.nodes[node].role is role and len(self._members(node)) == 1
+        return self.nodes[node].role is role and self._alone(node)
 
     def _reads(self, node: int) -> list[int]:
         """Nodes it reads, each once, in operand order."""

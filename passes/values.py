@@ -62,3 +62,10 @@ def uniform(value: Value) -> float | int | bool | None:
         return None
     number: float | int | bool = first.item()
     return number
+
+
+def pads_with_zeros(op: Op) -> bool:
+    """Whether an op is a `pad` that surrounds its operand with zeros."""
+    if op.name != "pad" or op.attrs["mode"] != "constant":
+        return False
+    return len(op.operands) == 1 or uniform(op.operands[1]) == 0

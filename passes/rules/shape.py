@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bireme.ir import BiremeError, Builder, Dim, Op, Value
 from bireme.passes.rewrite import Rule, rule
-from bireme.passes.values import producer, producer_for_one, uniform
+from bireme.passes.values import pads_with_zeros, producer, producer_for_one, uniform
 
 
 def _does_nothing(op: Op) -> bool:
@@ -78,12 +78,6 @@ def _slice_of_slice(op: Op, b: Builder) -> Value | None:
     return b.op("slice", inner.operands, starts=starts, sizes=outer["sizes"], steps=steps).result
 
 
-def _zero_padding(op: Op) -> bool:
-    if op.attrs["mode"] != "constant":
-        return False
-    return len(op.operands) == 1 or uniform(op.operands[1]) == 0
-
-
 @rule("pad")
 def _pad_of_pad(op: Op, b: Builder) -> Value | None:
     """Two paddings with the same constant."""
@@ -104,7 +98,7 @@ def _pad_of_pad(op: Op, b: Builder) -> Value | None:
 def _pad_into_conv(op: Op, b: Builder) -> Value | None:
     """Zeros around the spatial axes are what a convolution's own padding adds."""
     pad = producer(op.operands[0], "pad")
-    if pad is None or op.attrs["out_block"] > 1 or not _zero_padding(pad):
+    if pad is None or op.attrs["out_block"] > 1 or not pads_with_zeros(pad):
         return None
     before, after = pad.attrs["before"], pad.attrs["after"]
     spatial = (*before[2:], *after[2:])
