@@ -351,11 +351,13 @@ class Graph:
     @property
     def symbols(self) -> dict[str, SymbolRange]:
         """Range of every symbol that the inputs use."""
-        declared = self._declared_symbols()
+        declared = self.declared_symbols
         used = sorted(set().union(*(v.type.symbols for v in self.inputs)))
         return {name: declared.get(name, SymbolRange()) for name in used}
 
-    def _declared_symbols(self) -> dict[str, SymbolRange]:
+    @property
+    def declared_symbols(self) -> dict[str, SymbolRange]:
+        """Range of every symbol that was declared, used by an input or not."""
         attributes = self.module.operation.attributes
         declared = {}
         if SYMBOLS in attributes:
@@ -366,7 +368,7 @@ class Graph:
 
     def set_symbol(self, name: str, sizes: SymbolRange) -> None:
         """Declares the range of a symbol."""
-        table = {**self._declared_symbols(), name: sizes}
+        table = {**self.declared_symbols, name: sizes}
         with self.context:
             self.module.operation.attributes[SYMBOLS] = ir.DictAttr.get(
                 {

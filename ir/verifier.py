@@ -96,10 +96,13 @@ def _check_isolated(kernel: Op) -> None:
 
 
 class _Symbols:
-    """Checks that ops use only symbols of the inputs; looks at every distinct type once."""
+    """Checks that ops use only symbols of the inputs, or symbols declared with a range.
+
+    Looks at every distinct type once. A kernel without inputs declares what it takes as numbers.
+    """
 
     def __init__(self, graph: Graph) -> None:
-        self._known = set().union(*(v.type.symbols for v in graph.inputs))
+        self._known = set(graph.declared_symbols).union(*(v.type.symbols for v in graph.inputs))
         self._seen: set[TensorType] = set()
 
     def check(self, op: Op) -> None:

@@ -42,6 +42,8 @@ def window_counts(
     counts: list[Dim] = []
     for i, (size, taps) in enumerate(zip(sizes, kernel, strict=True)):
         before, after = pads[i], pads[len(sizes) + i]
+        if isinstance(taps, int) and taps < 1:
+            raise t.fail(f"spatial axis {i}: a window has no taps")
         span = (taps - 1) * dilations[i] + 1
         spare = size + before + after - span
         if isinstance(spare, int) and spare < 0:

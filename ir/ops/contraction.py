@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -115,12 +116,11 @@ def convolve(
     view = windows(padded(x, pads, 0), kernel, strides, dilations)
     batch, _, *sizes = view.shape
     counts = sizes[: len(kernel)]
-    depth = w.size // max(w.shape[0], 1)
+    depth = math.prod(w.shape[1:])
     # [N, C, *out, *K] -> [N, G, C / G, *K, *out] -> columns of a matrix.
     rank = len(kernel)
     order = (0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))
-    length = int(np.prod(counts, dtype=np.int64))
-    columns = view.transpose(order).reshape(batch, groups, depth, length)
+    columns = view.transpose(order).reshape(batch, groups, depth, math.prod(counts))
     filters = w.reshape(groups, w.shape[0] // groups, depth)
     return np.asarray(np.matmul(filters, columns)).reshape(batch, w.shape[0], *counts)
 
@@ -174,8 +174,9 @@ def _conv_transpose_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence
     batch, channels, *counts = x.shape
     filters, kernel = w.shape[1], w.shape[2:]
     # Every input element times every tap of every filter: [N, G, O/G * K, S].
-    left = w.reshape(groups, channels // groups, -1).transpose(0, 2, 1)
-    right = x.reshape(batch, groups, channels // groups, -1)
+    depth = channels // groups
+    left = w.reshape(groups, depth, filters * math.prod(kernel)).transpose(0, 2, 1)
+    right = x.reshape(batch, groups, depth, math.prod(counts))
     products = np.matmul(left, right).reshape(batch, groups, filters, *kernel, *counts)
     spans = [
         max((n - 1) * s + (k - 1) * d + 1, 0) + extra

@@ -56,13 +56,25 @@ def _gather_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
 def _gather_elements_type(t: Typing) -> Sequence[TensorType]:
     data, indices = t.types
     rank_at_least(t, data, 1, "data")
-    t.axis(t.attrs["axis"], data.rank)
-    has_rank(t, indices, data.rank, "indices")
+    _check_inside(t, data, indices)
     return [data.with_shape(indices.shape)]
 
 
+def _check_inside(t: Typing, data: TensorType, indices: TensorType) -> None:
+    """Along every axis but the indexed one, `indices` is no longer than `data`."""
+    has_rank(t, indices, data.rank, "indices")
+    axis = t.axis(t.attrs["axis"], data.rank)
+    for i, (size, count) in enumerate(zip(data.shape, indices.shape, strict=True)):
+        spare = size - count
+        if i != axis and isinstance(spare, int) and spare < 0:
+            raise t.fail(f"axis {i} of indices {indices} is longer than that of {data}")
+
+
 def _element_places(indices: Array, shape: tuple[int, ...], axis: int) -> tuple[Array, ...]:
-    """For each index, its full coordinates in a tensor of `shape`."""
+    """For each index, its full coordinates in a tensor of `shape`. Raises BM6003."""
+    for i, (size, count) in enumerate(zip(shape, indices.shape, strict=True)):
+        if i != axis and count > size:
+            raise BiremeError("BM6003", f"axis {i}: {count} indices for {size} elements")
     places = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
     places[axis] = _wrapped(indices, shape[axis], f"axis {axis}")
     return tuple(places)
@@ -110,7 +122,7 @@ def _gather_nd_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Arra
     places += _tuple_places(indices, data.shape, batch)
     if not places:
         return [np.broadcast_to(data, (*rows, *data.shape)).copy()]
-    return [data[tuple(places)]]
+    return [data[tuple(np.broadcast_to(p, rows) for p in places)]]
 
 
 def _scatter(data: Array, places: tuple[Array, ...], updates: Array, reduction: str) -> Array:
@@ -137,8 +149,7 @@ def _scatter_elements_type(t: Typing) -> Sequence[TensorType]:
     same_dtype(t, (data, updates))
     _check_reduction(t)
     rank_at_least(t, data, 1, "data")
-    t.axis(t.attrs["axis"], data.rank)
-    has_rank(t, indices, data.rank, "indices")
+    _check_inside(t, data, indices)
     same_shape(t, indices.shape, updates.shape, "indices and updates")
     return [data]
 

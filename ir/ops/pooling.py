@@ -52,6 +52,11 @@ def _max_pool_type(t: Typing) -> Sequence[TensorType]:
     return [result, result.with_dtype(DType.I64)]
 
 
+def _lp_pool_type(t: Typing) -> Sequence[TensorType]:
+    at_least(t, "p", 1)
+    return _pool_type(t)
+
+
 Pool = Callable[[Array, Attrs], Sequence[Array]]
 
 
@@ -199,7 +204,7 @@ OPS = (
         name="lp_pool",
         operands=(Operand("x", FLOATS),),
         attrs=(*_WINDOW, Attr("p", AttrKind.INT, 2, "which norm"), _BLOCK),
-        infer=_pool_type,
+        infer=_lp_pool_type,
         reference=_blocked(_lp_pool),
         fusion=Fusion.REDUCTION,
         doc="p-norm of each window of `x [N, C, *S]`; padding counts as 0.",

@@ -190,11 +190,11 @@ def _interpolated(x: Array, axis: int, found: Taps) -> Array:
         return x.take(found.places[:, 0], axis)
     column = [1] * x.ndim
     column[axis] = found.places.shape[0]
-    total = np.zeros((), x.dtype)
+    total = np.zeros((*x.shape[:axis], column[axis], *x.shape[axis + 1 :]), x.dtype)
     for number in range(count):
         weight = found.weights[:, number].astype(x.dtype).reshape(column)
         if weight.any():
-            total = total + x.take(found.places[:, number], axis) * weight
+            total += x.take(found.places[:, number], axis) * weight
     return total
 
 

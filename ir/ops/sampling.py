@@ -29,9 +29,13 @@ def _grid_sample_type(t: Typing) -> Sequence[TensorType]:
     has_rank(t, grid, x.rank, "grid")
     batch = t.same(x.shape[0], grid.shape[0], "batches of x and grid")
     t.same(grid.shape[-1], x.rank - 2, "the last size of grid is the number of spatial axes")
+    _check_not_empty(t, x)
+    return [x.with_shape((batch, x.shape[1], *grid.shape[1:-1]))]
+
+
+def _check_not_empty(t: Typing, x: TensorType) -> None:
     if any(size == 0 for size in x.shape[2:]):
         raise t.fail(f"a spatial axis of {x} is empty")
-    return [x.with_shape((batch, x.shape[1], *grid.shape[1:-1]))]
 
 
 def _reflected(x: Array, low: float, high: float) -> Array:
@@ -109,6 +113,7 @@ def _roi_align_type(t: Typing) -> Sequence[TensorType]:
         at_least(t, name, least)
     has_rank(t, x, 4, "x")
     has_rank(t, batches, 1, "batch_indices")
+    _check_not_empty(t, x)
     same_shape(t, rois.shape, (batches.shape[0], 4), "rois")
     return [
         x.with_shape((rois.shape[0], x.shape[1], t.attrs["output_height"], t.attrs["output_width"]))

@@ -168,6 +168,9 @@ def _unpack_type(t: Typing) -> Sequence[TensorType]:
     rank_at_least(t, x, 3, "operand")
     batch, blocks, *spatial, block = x.shape
     channels = t.attrs["channels"]
+    at_least(t, "channels", 0)
+    if block == 0:
+        raise t.fail(f"the blocks of {x} are empty")
     t.same(ceildiv(channels, block), blocks, f"{channels} channels in blocks of {x}")
     return [x.with_shape([batch, channels, *spatial])]
 
