@@ -103,7 +103,7 @@ def _scale_into_weights(op: Op, b: Builder) -> Value | None:
         weights = weighted.operands[1].constant
         axis = _channel_axis(weighted, value.type.rank)
         scale = per_channel(factor, value.type.rank, axis)
-        if weights is None or scale is None:
+        if weights is None or scale is None or _is_packed(weighted):
             continue
         scaled = _SCALE_WEIGHTS[weighted.name](weighted, weights, scale)
         name = weight_name(weighted.operands[1])
@@ -111,6 +111,11 @@ def _scale_into_weights(op: Op, b: Builder) -> Value | None:
         operands = [weighted.operands[0], b.constant(scaled, name)]
         return b.op(weighted.name, operands, **weighted.attrs).result
     return None
+
+
+def _is_packed(op: Op) -> bool:
+    """Whether the weights are in blocks already."""
+    return bool(op.attrs.get("block", 1) > 1 or op.attrs.get("out_block", 1) > 1)
 
 
 def _scale_conv(_op: Op, weights: Array, scale: Array) -> Array:

@@ -29,8 +29,8 @@ class PackMatmul(Pass):
 
         %0 = matmul(%x, %w) {block = 16, columns = 1000}      // %w [63, 768, 16]
 
-    The last block is filled up with zeros. Operands with batch axes, or of types that have no packed
-    kernel, stay as they are.
+    The last block is filled up with zeros. Operands with batch axes, or of types that have no
+    packed kernel, stay as they are.
     """
 
     name: ClassVar[str] = "pack-matmul"

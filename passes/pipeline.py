@@ -15,8 +15,8 @@ from bireme.passes.fold_constants import FoldConstants
 from bireme.passes.fuse import Fuse
 from bireme.passes.layout import Layout
 from bireme.passes.manager import Dump, Pass, PassRecord, run_passes
-from bireme.passes.pad_once import PadOnce
 from bireme.passes.pack_matmul import PackMatmul
+from bireme.passes.pad_once import PadOnce
 from bireme.passes.simplify import Simplify
 from bireme.targets.description import Description
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from bireme.ir import DType
+from bireme.ir import Builder, DType
 from bireme.passes.dce import Dce
 from bireme.passes.fold_batch_norm import FoldBatchNorm
+from bireme.passes.layout import Layout
 from tests.passes.support import Net, apply, listing, names, same_results
 
 
@@ -109,6 +110,19 @@ def test_statistics_that_are_not_constant_stay():
     x, mean = net.input("x", 1, 3, 4, 4), net.input("mean", 3)
     y = net.b.batch_norm(x, net.weight(3), net.weight(3), mean, net.positive(3))
     graph = net.done(y)
+    assert apply(graph, FoldBatchNorm()) == [""]
+
+
+def test_packed_weights_are_left_alone():
+    net = Net()
+    x = net.input("x", 2, 16, 4, 4)
+    y = net.conv(x, 16, 1, node="c")
+    graph = net.done(y)
+    apply(graph, Layout())
+    unpack = graph.outputs[0].owner
+    blocked = unpack.operands[0]
+    b = Builder(graph, before=unpack)
+    unpack.set_operand(0, b.mul(blocked, b.constant(np.float32(2))))
     assert apply(graph, FoldBatchNorm()) == [""]
 
 
