@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bireme.ir import Array, Block, Builder, Dim, Graph, Op, TensorType, Value, symbol
+from bireme.ir import Array, Block, Builder, Dim, Graph, Op, SymbolRange, TensorType, Value, symbol
 from bireme.ir.dims import substitute, symbols_of
 from bireme.ir.opdef import AttrKind
 
@@ -48,6 +48,8 @@ def kernel_spec(kernel: Op) -> KernelSpec:
     values: dict[Value, Value] = {}
     for i, argument in enumerate(block.arguments):
         values[argument] = graph.add_input(f"a{i}", _renamed(argument.type, renaming))
+    for name in sorted({f"s{i}" for i in range(len(names))} - set(graph.symbols)):
+        graph.set_symbol(name, SymbolRange())  # no input has it: the kernel takes it as a number
     builder = Builder(graph)
     constants = 0
     for op in block.ops:
