@@ -42,8 +42,9 @@ _FORMS: Mapping[str, _Form] = {
     "affine": lambda emit, x, alpha, beta: a.like(alpha, x) * x + a.like(beta, x),
     "leakyrelu": lambda emit, x, alpha: select(x < a.like(0, x), a.like(alpha, x) * x, x),
     "thresholdedrelu": lambda emit, x, alpha: select(x > a.like(alpha, x), x, a.like(0, x)),
-    "scaledtanh": lambda emit, x, alpha, beta: a.like(alpha, x)
-    * FUNCTIONS["tanh"](emit, emit.bind(a.like(beta, x) * x)),
+    "scaledtanh": lambda emit, x, alpha, beta: (
+        a.like(alpha, x) * FUNCTIONS["tanh"](emit, emit.bind(a.like(beta, x) * x))
+    ),
     "hardsigmoid": _hard_sigmoid,
     "elu": _elu,
     "softsign": lambda emit, x: x / (a.like(1, x) + tirx.abs(x)),

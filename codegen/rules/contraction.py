@@ -5,20 +5,39 @@ They serve every element type and any place in a group; float32 kernels have a t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Index, Rule
 from bireme.codegen.index import clamp, lanes_in, minus, plus, times
-from bireme.codegen.rules.folding import add, both, equal, fold_one, multiply, number, scalar_bind
-from bireme.codegen.rules.window import every, guarded, inside, tap_positions, within
+from bireme.codegen.rules.folding import (
+    Extent,
+    add,
+    equal,
+    fold_one,
+    multiply,
+    number,
+    scalar_bind,
+)
+from bireme.codegen.rules.window import (
+    every,
+    guarded,
+    inside,
+    tap_positions,
+    taps_within,
+    within,
+)
 from bireme.codegen.tir import Expr, index, match
 from bireme.ir import Op
 
 
 def _dot(
-    evaluator: Evaluator, op: Op, at: Index, extents: list[Expr], term: Callable[[Index], Expr]
+    evaluator: Evaluator,
+    op: Op,
+    at: Index,
+    extents: Sequence[Extent],
+    term: Callable[[Index], Expr],
 ) -> Expr:
     dtype = op.operands[0].type.dtype
     zero = number(0, dtype)
@@ -56,9 +75,11 @@ def _conv(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     def term(folded: Index) -> Expr:
         channel, taps, inner = folded[0], folded[1 : 1 + rank], folded[1 + rank :]
         positions = [scalar_bind(emit, p) for p in tap_positions(op, spatial, taps)]
-        condition = inside(op, positions, sizes)
-        if condition is not None:
-            positions = [emit.bind(clamp(p, n)) for p, n in zip(positions, sizes, strict=True)]
+        condition = inside(walked, positions, sizes)
+        positions = [
+            emit.bind(clamp(p, n)) if t.ask else p
+            for t, p, n in zip(walked, positions, sizes, strict=True)
+        ]
         own = lane if depthwise else inner
         value = evaluator.at(
             x, [batch, plus(first, channel), *positions, *(own if x.type.rank == rank + 3 else [])]
@@ -67,8 +88,12 @@ def _conv(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
         value = guarded(condition, value, number(0, x.type.dtype))
         return multiply(value, evaluator.at(w, [*at_filter, *lane]))
 
+    walked = [
+        taps_within(emit, op, axis, i, size, taps)
+        for axis, (i, size, taps) in enumerate(zip(spatial, sizes, kernel, strict=True))
+    ]
     inner_block = [index(attrs["in_block"])] if blocked and not depthwise else []
-    return _dot(evaluator, op, at, [depth, *kernel, *inner_block], term)
+    return _dot(evaluator, op, at, [depth, *(t.extent for t in walked), *inner_block], term)
 
 
 def _conv_transpose(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
@@ -86,9 +111,7 @@ def _conv_transpose(evaluator: Evaluator, op: Op, at: Index, result: int) -> Exp
         conditions, positions = [], []
         for axis, (i, tap, size) in enumerate(zip(at[2:], taps, sizes, strict=True)):
             stride = attrs["strides"][axis]
-            reached = minus(
-                plus(i, attrs["pads"][axis]), times(tap, attrs["dilations"][axis])
-            )
+            reached = minus(plus(i, attrs["pads"][axis]), times(tap, attrs["dilations"][axis]))
             reached = emit.bind(tirx.max(*match(reached, index(-stride))))
             position = emit.bind(tirx.truncdiv(*match(reached, index(stride))))
             conditions += [equal(times(position, stride), reached), within(position, size)]

@@ -14,28 +14,32 @@ from bireme.codegen.tir import Emitter, Expr, compute, const, lanes_of, match
 from bireme.ir import DType
 
 Combine = Callable[[Expr, Expr], Expr]
+# Steps of a loop, or its start and steps.
+Extent = Expr | tuple[Expr, Expr]
 
 
 def fold(
     emit: Emitter,
     lanes: int,
     accumulators: Sequence[tuple[DType, Expr]],
-    extents: Sequence[Expr],
+    extents: Sequence[Extent],
     step: Callable[[Index, list[Expr]], Sequence[Expr]],
 ) -> list[Expr]:
     """Final values of accumulators over a loop nest.
 
     An accumulator is given by its type and first value, and has `lanes` lanes. `step` takes the loops'
-    indices and the accumulators' values to their next values; the last loop is the innermost.
+    indices and the accumulators' values to their next values; the last loop is the innermost. An extent
+    is a number of steps, or a pair (start, steps).
     """
     registers = [emit.registers("fold", dtype, lanes) for dtype, _ in accumulators]
     place = consecutive(0, lanes)
     for register, (_, first) in zip(registers, accumulators, strict=True):
         emit.store(register, place, first)
 
-    def nest(at: Index, rest: Sequence[Expr]) -> None:
+    def nest(at: Index, rest: Sequence[Extent]) -> None:
         if rest:
-            with emit.loop("k", rest[0]) as k:
+            start, steps = rest[0] if isinstance(rest[0], tuple) else (0, rest[0])
+            with emit.loop("k", steps, start=start) as k:
                 nest([*at, k], rest[1:])
             return
         values = [emit.bind(emit.load(r, place), "acc") for r in registers]
@@ -52,7 +56,7 @@ def fold_one(
     dtype: DType,
     lanes: int,
     first: Expr,
-    extents: Sequence[Expr],
+    extents: Sequence[Extent],
     element: Callable[[Index], Expr],
     combine: Combine,
 ) -> Expr:

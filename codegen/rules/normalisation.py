@@ -21,7 +21,7 @@ def row_sizes(op: Op) -> list[Dim]:
         case "softmax" | "log_softmax":
             return [shape[op.attrs["axis"] % len(shape)]]
         case "layer_norm" | "rms_norm":
-            return list(shape[op.attrs["axis"] % len(shape):])
+            return list(shape[op.attrs["axis"] % len(shape) :])
         case "group_norm":
             return [shape[1] // op.attrs["groups"], *shape[2:]]
         case _:
@@ -34,7 +34,7 @@ def row_index(evaluator: Evaluator, op: Op, at: Index, inner: Index) -> Index:
     match op.name:
         case "softmax" | "log_softmax":
             axis = op.attrs["axis"] % rank
-            return [*at[:axis], *inner, *at[axis + 1:]]
+            return [*at[:axis], *inner, *at[axis + 1 :]]
         case "layer_norm" | "rms_norm":
             return [*at[: op.attrs["axis"] % rank], *inner]
         case "group_norm":
@@ -98,11 +98,20 @@ def _lrn(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
         return select(within(channel, channels), value * value, number(0, x.type.dtype))
 
     total = fold_one(
-        emit, x.type.dtype, lanes_in(at), number(0, x.type.dtype), [index(attrs["size"])], square, add
+        emit,
+        x.type.dtype,
+        lanes_in(at),
+        number(0, x.type.dtype),
+        [index(attrs["size"])],
+        square,
+        add,
     )
     factor, bias, beta, total, own = match(
-        const(attrs["alpha"] / attrs["size"], dtype), const(attrs["bias"], dtype),
-        const(attrs["beta"], dtype), total, evaluator.at(x, at),
+        const(attrs["alpha"] / attrs["size"], dtype),
+        const(attrs["bias"], dtype),
+        const(attrs["beta"], dtype),
+        total,
+        evaluator.at(x, at),
     )
     return own / power(emit, bias + factor * total, beta)
 

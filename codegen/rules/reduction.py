@@ -39,9 +39,7 @@ def _reduce(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
         lanes_in(at),
         statistic.first,
         [emit.dim(d) for d in sizes],
-        lambda folded: statistic.element(
-            emit, evaluator.at(x, operand_index(op, at, folded)), []
-        ),
+        lambda folded: statistic.element(emit, evaluator.at(x, operand_index(op, at, folded)), []),
         statistic.combine,
     )
     return statistic.finish(emit, total, emit.dim(product(sizes)))

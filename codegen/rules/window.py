@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 from tvm import tirx
@@ -16,11 +17,12 @@ from bireme.codegen.rules.folding import (
     fold,
     lowest,
     maximum,
+    multiply,
     number,
     scalar_bind,
 )
 from bireme.codegen.rules.transcendental import power
-from bireme.codegen.tir import Emitter, Expr, index, match, select
+from bireme.codegen.tir import Emitter, Expr, cast, compute, index, lanes_of, match, select
 from bireme.ir import DType, Op
 
 
@@ -41,11 +43,6 @@ def within(position: Expr, size: Expr) -> Expr:
     return tirx.And(position >= zero, position < size)
 
 
-def _before(position: Expr, end: Expr) -> Expr:
-    position, end = match(position, end)
-    return position < end
-
-
 def every(conditions: Sequence[Expr]) -> Expr | None:
     """Whether all conditions hold, in as many lanes as the widest; None when there are none."""
     return reduce(both, conditions) if conditions else None
@@ -57,12 +54,43 @@ def reach_padding(op: Op, axis: int) -> bool:
     return bool(pads[axis] or pads[len(pads) // 2 + axis] or op.attrs.get("ceil_mode", False))
 
 
-def inside(op: Op, positions: Sequence[Expr], sizes: Sequence[Expr]) -> Expr | None:
+def taps_within(emit: Emitter, op: Op, axis: int, i: Expr, size: Expr, taps: Expr) -> Taps:
+    """The taps of window `i` on a spatial axis that read elements.
+
+    For a vector of windows these differ, so all taps are walked and each has to be asked for.
+    """
+    if not reach_padding(op, axis) or lanes_of(i) > 1:
+        return Taps(index(0), taps, reach_padding(op, axis))
+    start = emit.bind(_taps_before(op, axis, i, index(0), taps), "first_tap")
+    end = _taps_before(op, axis, i, size, taps)
+    return Taps(start, emit.bind(tirx.max(end - start, index(0)), "taps"), False)
+
+
+def _taps_before(op: Op, axis: int, i: Expr, position: Expr, taps: Expr) -> Expr:
+    """How many taps of window `i` stand before a position of a spatial axis."""
+    dilation = op.attrs["dilations"][axis]
+    first = minus(times(i, op.attrs["strides"][axis]), op.attrs["pads"][axis])
+    distance, zero = match(minus(position, first), index(0))
+    reach = plus(tirx.max(distance, zero), dilation - 1)
+    return tirx.min(*match(tirx.truncdiv(*match(reach, index(dilation))), taps))
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Taps to walk on an axis; `ask` says that some of them may lie outside the elements."""
+
+    start: Expr
+    count: Expr
+    ask: bool
+
+    @property
+    def extent(self) -> tuple[Expr, Expr]:
+        return self.start, self.count
+
+
+def inside(taps: Sequence[Taps], positions: Sequence[Expr], sizes: Sequence[Expr]) -> Expr | None:
     """Whether the positions exist; None when they always do."""
-    return every([
-        within(p, n) for axis, (p, n) in enumerate(zip(positions, sizes, strict=True))
-        if reach_padding(op, axis)
-    ])
+    return every([within(p, n) for t, p, n in zip(taps, positions, sizes, strict=True) if t.ask])
 
 
 def guarded(condition: Expr | None, value: Expr, other: Expr) -> Expr:
@@ -80,7 +108,11 @@ class _Window:
         shape = evaluator.shape(self.x)
         self.sizes = shape[2 : 2 + self.rank]
         self.channels = shape[1]
-        self.kernel = [index(k) for k in op.attrs["kernel"]]
+        self.taps = [
+            taps_within(evaluator.emit, op, axis, at[2 + axis], self.sizes[axis], index(taps))
+            for axis, taps in enumerate(op.attrs["kernel"])
+        ]
+        self.extents = [t.extent for t in self.taps]
         self.lanes = lanes_in(at)
 
     def tap(self, taps: Index) -> tuple[Expr | None, Expr, list[Expr]]:
@@ -89,11 +121,11 @@ class _Window:
         spatial = self.at[2 : 2 + self.rank]
         positions = [scalar_bind(emit, p) for p in tap_positions(self.op, spatial, taps)]
         where = [
-            emit.bind(clamp(p, n)) if reach_padding(self.op, axis) else p
-            for axis, (p, n) in enumerate(zip(positions, self.sizes, strict=True))
+            emit.bind(clamp(p, n)) if t.ask else p
+            for t, p, n in zip(self.taps, positions, self.sizes, strict=True)
         ]
         value = self.evaluator.at(self.x, [*self.at[:2], *where, *self.at[2 + self.rank :]])
-        return inside(self.op, positions, self.sizes), value, positions
+        return inside(self.taps, positions, self.sizes), value, positions
 
 
 def _max_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
@@ -106,7 +138,7 @@ def _max_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
         condition, value, _ = window.tap(taps)
         return [maximum(values[0], guarded(condition, value, first))]
 
-    return fold(evaluator.emit, window.lanes, [(window.dtype, first)], window.kernel, step)[0]
+    return fold(evaluator.emit, window.lanes, [(window.dtype, first)], window.extents, step)[0]
 
 
 def _max_pool_with_place(window: _Window, first: Expr) -> list[Expr]:
@@ -127,30 +159,40 @@ def _max_pool_with_place(window: _Window, first: Expr) -> list[Expr]:
         return [select(found, value, best), select(found, place, where)]
 
     accumulators = [(window.dtype, first), (DType.I64, index(-1))]
-    return fold(window.evaluator.emit, window.lanes, accumulators, window.kernel, step)
+    return fold(window.evaluator.emit, window.lanes, accumulators, window.extents, step)
 
 
 def _avg_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     window = _Window(evaluator, op, at)
-    zero, one = number(0, window.dtype), number(1, window.dtype)
-    pads = op.attrs["pads"][window.rank :] if op.attrs["count_include_pad"] else [0] * window.rank
+    zero = number(0, window.dtype)
 
     def step(taps: Index, values: list[Expr]) -> list[Expr]:
-        condition, value, positions = window.tap(taps)
-        total = add(values[0], guarded(condition, value, zero))
-        counted = condition
-        if op.attrs["count_include_pad"]:
-            counted = every([
-                _before(p, n + index(after))
-                for p, n, after in zip(positions, window.sizes, pads, strict=True)
-            ])
-        return [total, add(values[1], guarded(counted, one, zero))]
+        condition, value, _ = window.tap(taps)
+        return [add(values[0], guarded(condition, value, zero))]
 
-    total, count = fold(
-        evaluator.emit, window.lanes, [(window.dtype, zero), (window.dtype, zero)], window.kernel,
-        step,
-    )
+    (total,) = fold(evaluator.emit, window.lanes, [(window.dtype, zero)], window.extents, step)
+    count = reduce(multiply, (_counted(window, axis) for axis in range(window.rank)))
+    total, count = match(total, cast(count, compute(window.dtype)))
     return total / count
+
+
+def _counted(window: _Window, axis: int) -> Expr:
+    """How many taps of a window on an axis count in its mean, as int64."""
+    emit, op = window.evaluator.emit, window.op
+    taps = index(op.attrs["kernel"][axis])
+    if not reach_padding(op, axis):
+        return taps
+    padded = op.attrs["count_include_pad"]
+    if not padded and not window.taps[axis].ask:
+        return window.taps[axis].count
+
+    def before(position: Expr) -> Expr:
+        return _taps_before(op, axis, window.at[2 + axis], position, taps)
+
+    size = window.sizes[axis]
+    if padded:
+        return emit.bind(before(size + index(op.attrs["pads"][window.rank + axis])))
+    return emit.bind(minus(before(size), before(index(0))))
 
 
 def norm_term(x: Expr, p: int) -> Expr:
@@ -181,7 +223,7 @@ def _lp_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
         condition, value, _ = window.tap(taps)
         return [add(values[0], guarded(condition, norm_term(value, p), zero))]
 
-    (total,) = fold(evaluator.emit, window.lanes, [(window.dtype, zero)], window.kernel, step)
+    (total,) = fold(evaluator.emit, window.lanes, [(window.dtype, zero)], window.extents, step)
     return norm_root(evaluator.emit, total, p)
 
 

@@ -20,7 +20,7 @@ from bireme.codegen.rules.activations import Activation, activations
 from bireme.codegen.rules.folding import add, multiply, subtract
 from bireme.codegen.templates.common import Emission, Work, unravel, vector_lanes
 from bireme.codegen.templates.vectors import each_vector, sums_of_lanes
-from bireme.codegen.tir import Buffer, Expr, const, index, is_int, match, select
+from bireme.codegen.tir import Expr, const, index, select
 from bireme.ir import Dim, DType, Graph, Op, ceildiv
 
 # Gates, states and activations of each op.
@@ -54,9 +54,7 @@ def _sequences(batch: Dim, directions: int) -> int:
     """Sequences a task takes: a number that divides the batch."""
     if not isinstance(batch, int):
         return 1
-    fitting = (
-        n for n in _SEQUENCES if batch % n == 0 and batch // n * directions >= _LEAST_TASKS
-    )
+    fitting = (n for n in _SEQUENCES if batch % n == 0 and batch // n * directions >= _LEAST_TASKS)
     return next(fitting, 1)
 
 
@@ -76,8 +74,9 @@ class _Kernel:
         self.lengths = optional[0] if optional else None
         self.peepholes = optional[1] if len(optional) > 1 else None
         steps, batch, inputs = x.type.shape
-        self.directions, _, hidden = r.type.shape
-        assert isinstance(self.directions, int)
+        directions, _, hidden = r.type.shape
+        assert isinstance(directions, int)
+        self.directions = directions
         self.sequences = _sequences(batch, self.directions)
         self.sizes = (steps, batch, inputs, hidden)
         self.steps, self.batch, self.inputs, self.hidden = (e.emit.dim(d) for d in self.sizes)
@@ -235,7 +234,8 @@ class _Kernel:
             (self.sizes[3], self.hidden),
             lambda row, k: self.at(self.r, [index(self.d), row, k]),
             [
-                lambda k, b=b: state(b, k) for b in range(self.sequences)  # type: ignore[misc]
+                lambda k, b=b: state(b, k)
+                for b in range(self.sequences)  # type: ignore[misc]
             ],
             store,
         )
@@ -261,8 +261,12 @@ class _Kernel:
         for start in range(0, len(columns), width):
             part = columns[start : start + width]
 
-            def tile_of(row: Expr, height: int, part: Sequence[Callable[[Expr], Expr]] = part,
-                        start: int = start) -> None:
+            def tile_of(
+                row: Expr,
+                height: int,
+                part: Sequence[Callable[[Expr], Expr]] = part,
+                start: int = start,
+            ) -> None:
                 totals = self._tile(row, height, depth[1], lanes, weight, part)
                 for column in range(len(part)):
                     store(start + column, consecutive(row, height), totals[column])
@@ -316,9 +320,13 @@ class _Kernel:
         if len(sums) == 1:
             return [totals]
         if height == 1:
-            return [emit.bind(tirx.Shuffle([totals], [const(c, "int32")])) for c in range(len(columns))]
+            return [
+                emit.bind(tirx.Shuffle([totals], [const(c, "int32")])) for c in range(len(columns))
+            ]
         return [
-            emit.bind(tirx.Shuffle([totals], [const(c * height + h, "int32") for h in range(height)]))
+            emit.bind(
+                tirx.Shuffle([totals], [const(c * height + h, "int32") for h in range(height)])
+            )
             for c in range(len(columns))
         ]
 
@@ -331,7 +339,9 @@ class _Kernel:
         return a.minimum(a.maximum(value, a.like(-limit, value)), a.like(limit, value))
 
     def _activate(self, number: int, value: Expr) -> Expr:
-        return self.emit_.bind(self.functions[number](self.emit_, self.emit_.bind(self._clipped(value))))
+        return self.emit_.bind(
+            self.functions[number](self.emit_, self.emit_.bind(self._clipped(value)))
+        )
 
     def _old(self, number: int, sequence: Expr, unit: Expr) -> Expr:
         return self._load(self._state(number, self.parity, sequence, unit))

@@ -49,7 +49,8 @@ def matches(graph: Graph) -> bool:
 def anchor_of(graph: Graph) -> Op | None:
     """The reduction or normalisation of a group, if there is exactly one op of that kind."""
     found = [
-        op for op in graph.body.ops
+        op
+        for op in graph.body.ops
         if op.definition.fusion in (Fusion.REDUCTION, Fusion.CONTRACTION, Fusion.OPAQUE)
     ]
     if len(found) != 1 or found[0].name not in {*REDUCTIONS, *NORMALISATIONS}:
@@ -193,7 +194,9 @@ class _Kernel:
                 at = unravel(emit, row, sizes)
                 if self.space.across:
                     each_vector(
-                        emit, columns, fitting_lanes(self.lanes, columns, self.space.kept[-1]),
+                        emit,
+                        columns,
+                        fitting_lanes(self.lanes, columns, self.space.kept[-1]),
                         lambda i, width: self._row([*at, plus(first_column, i)], width),
                     )
                 else:
@@ -300,12 +303,18 @@ class _Kernel:
                 with emit.loop("j", rest[0]) as j:
                     outer([*at, j], rest[1:])
                 return
-            done = self._blocks(rest[0], count, step, lambda i, u: take(
-                [*at, consecutive(i, step)], None, registers[u], place
-            ))
+            done = self._blocks(
+                rest[0],
+                count,
+                step,
+                lambda i, u: take([*at, consecutive(i, step)], None, registers[u], place),
+            )
             if along:
                 tail(
-                    emit, rest[0], done, lanes,
+                    emit,
+                    rest[0],
+                    done,
+                    lanes,
                     lambda i, width: take([*at, i], None, single or registers[0], index(0)),
                     lambda i, fresh: take([*at, i], fresh, registers[0], place),
                 )

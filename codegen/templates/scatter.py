@@ -186,9 +186,12 @@ class _Kernel:
         """Applies one slice of the updates. Elements are visited once: a sum may not be taken twice."""
         emit = self.emit_
         if self.op.attrs["reduction"] == "none" and len(sizes) == 1:
-            each_vector(emit, size, self.lanes, lambda i, width: self._apply(
-                plus(i, start), self._update([*row, i])
-            ))
+            each_vector(
+                emit,
+                size,
+                self.lanes,
+                lambda i, width: self._apply(plus(i, start), self._update([*row, i])),
+            )
             return
         with emit.loop("i", size) as i:
             at = unravel(emit, i, sizes)
@@ -196,5 +199,3 @@ class _Kernel:
 
     def _update(self, at: Index) -> Expr:
         return self.e.evaluator.at(self.updates, at)
-
-
