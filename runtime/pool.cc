@@ -1,6 +1,7 @@
 #include "pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 
 #include <atomic>
@@ -12,7 +13,10 @@ namespace bireme::internal {
 namespace {
 
 constexpr uint32_t kMaxThreads = 256;
-constexpr int64_t kSpinNanoseconds = 20'000;
+// How long a thread looks for what must come soon before it sleeps. A worker: longer than most gaps
+// between the launches of a run. The caller, for the last pieces of others: about a wake-up.
+constexpr int64_t kWorkerSpinNanoseconds = 100'000;
+constexpr int64_t kCallerSpinNanoseconds = 20'000;
 
 int64_t now() {
   timespec time;
@@ -20,15 +24,17 @@ int64_t now() {
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
-// Waits for `done` a bounded time. True once it holds.
+// Waits for `done` a bounded time. True once it holds. Yields in between: where cores are short,
+// the thread that is waited for may be one that this one keeps from running.
 template <class Condition>
-bool spin_until(Condition done) {
-  const int64_t deadline = now() + kSpinNanoseconds;
+bool spin_until(int64_t nanoseconds, Condition done) {
+  const int64_t deadline = now() + nanoseconds;
   do {
     for (int i = 0; i < 16; ++i) {
       if (done()) return true;
       pause_briefly();
     }
+    sched_yield();
   } while (now() < deadline);
   return false;
 }
@@ -63,6 +69,9 @@ class Pool {
     return threads;
   }
 
+  void begin_run() { runs_.fetch_add(1, std::memory_order_relaxed); }
+  void end_run() { runs_.fetch_sub(1, std::memory_order_relaxed); }
+
   // 0: as many as the process may use. False while the pool is at work.
   bool resize(uint32_t threads) {
     if (busy_.exchange(true, std::memory_order_acquire)) return false;
@@ -84,6 +93,7 @@ class Pool {
     started_ = 0;
     ticket_.store(0, std::memory_order_relaxed);
     sleepers_.store(0, std::memory_order_relaxed);
+    runs_.store(0, std::memory_order_relaxed);
     stopping_.store(false, std::memory_order_relaxed);
     busy_.store(false, std::memory_order_relaxed);
   }
@@ -126,7 +136,7 @@ class Pool {
   void close() {
     ticket_.fetch_and(kInside, std::memory_order_acq_rel);
     const auto empty = [this] { return ticket_.load(std::memory_order_acquire) == 0; };
-    if (spin_until(empty)) return;
+    if (spin_until(kCallerSpinNanoseconds, empty)) return;
     while (true) {
       const uint32_t ticket = ticket_.load(std::memory_order_acquire);
       if (ticket == 0) return;
@@ -165,7 +175,8 @@ class Pool {
 
   void wait_for_change(uint32_t epoch) {
     const auto changed = [&] { return epoch_.load(std::memory_order_seq_cst) != epoch; };
-    if (spin_until(changed)) return;
+    const auto idle = [&] { return runs_.load(std::memory_order_relaxed) == 0; };
+    spin_until(kWorkerSpinNanoseconds, [&] { return changed() || idle(); });
     sleepers_.fetch_add(1, std::memory_order_seq_cst);
     if (!changed()) futex_wait(epoch_, epoch);
     sleepers_.fetch_sub(1, std::memory_order_relaxed);
@@ -181,6 +192,7 @@ class Pool {
   alignas(64) std::atomic<uint32_t> epoch_{0};  // changes with every piece of work
   alignas(64) std::atomic<uint32_t> ticket_{0};
   std::atomic<uint32_t> sleepers_{0};
+  std::atomic<uint32_t> runs_{0};     // sessions that run now
   std::atomic<uint32_t> threads_{0};  // size of the pool, 0: not looked up yet
   uint32_t started_ = 0;
   pthread_t workers_[kMaxThreads] = {};
@@ -205,6 +217,14 @@ void pool_run(void (*body)(void* context, uint32_t worker), void* context, uint3
   const bireme_parallel_for host = host_parallel_for.load(std::memory_order_acquire);
   if (host && workers > 1) return host(host_user.load(), body, context, workers);
   pool.run(body, context, workers);
+}
+
+PoolRun::PoolRun(bool parallel) : parallel_(parallel) {
+  if (parallel_) pool.begin_run();
+}
+
+PoolRun::~PoolRun() {
+  if (parallel_) pool.end_run();
 }
 
 uint32_t pool_threads() {

@@ -1,7 +1,7 @@
 // Worker threads of the process, shared by all sessions; the only global state of the runtime.
 //
-// Threads are started when first needed, sleep while nothing runs, and after a piece of work look
-// for the next one for a few microseconds only. If the pool is busy with another session's work,
+// Threads are started when first needed and sleep while nothing runs; between the launches of a run
+// they look for the next one for a bounded time. If the pool is busy with another session's work,
 // the caller does its own work alone instead of waiting: more threads than cores would help
 // neither. After fork() a child has none of the threads; it starts its own when it first needs
 // them.
@@ -19,6 +19,20 @@ namespace bireme::internal {
 // and on those workers that are free in time; returns when all calls have ended. So `body` must
 // take its share of the work from a common counter until there is none left.
 void pool_run(void (*body)(void* context, uint32_t worker), void* context, uint32_t workers);
+
+// While one exists more work is about to come, so workers look for it for some microseconds before
+// they sleep. Without one they sleep at once.
+class PoolRun {
+ public:
+  // Nothing happens unless `parallel`.
+  explicit PoolRun(bool parallel);
+  ~PoolRun();
+  PoolRun(const PoolRun&) = delete;
+  PoolRun& operator=(const PoolRun&) = delete;
+
+ private:
+  const bool parallel_;
+};
 
 // Threads of the pool, the calling one included.
 uint32_t pool_threads();

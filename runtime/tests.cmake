@@ -16,6 +16,9 @@ if(BIREME_BUILD_TESTS)
   target_link_libraries(bireme_tests PRIVATE bireme_core GTest::gtest_main)
   gtest_discover_tests(bireme_tests)
 
+  add_executable(launch_benchmark launch_benchmark.cc)
+  target_link_libraries(launch_benchmark PRIVATE bireme_core)
+
   # Replaces malloc, so it can be no part of another binary and does not mix with sanitizers.
   if(NOT BIREME_SANITIZE)
     add_executable(bireme_allocation_test allocation_test.cc testing/kernels.cc
