@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """A number and its noun, for messages: `1 entry`, `2 entries`."""
+    return f"{count} {singular if count == 1 else plural or singular + 's'}"
+
+
 @dataclass(frozen=True)
 class ErrorKind:
     """One row of the error table: what the code means and what a user can do about it."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from bireme.ir.dims import Dim, symbols_of
 from bireme.ir.dtypes import ANY, DType
-from bireme.ir.errors import BiremeError
+from bireme.ir.errors import BiremeError, counted
 from bireme.ir.types import TensorType
 
 Array = np.ndarray[Any, Any]
@@ -206,7 +206,9 @@ class OpDef:
     def check_regions(self, count: int) -> None:
         """Raises BM2001 unless an op with `count` regions can be one of these."""
         if count != self.regions:
-            raise BiremeError("BM2001", f"{self.name} has {self.regions} regions, found {count}")
+            raise BiremeError(
+                "BM2001", f"{self.name} has {counted(self.regions, 'region')}; found {count}"
+            )
 
     def result_types(
         self,
@@ -217,14 +219,12 @@ class OpDef:
     ) -> tuple[TensorType, ...]:
         """Types of the results; `attrs` must be complete. Appends to `constraints` when given."""
         self.check_regions(len(regions))
-        most = self.most_operands
-        if len(types) < self.least_operands or (most is not None and len(types) > most):
-            wanted = (
-                self.least_operands
-                if most == self.least_operands
-                else (f"{self.least_operands} to {most if most is not None else 'any number'}")
-            )
-            raise BiremeError("BM2001", f"{self.name} takes {wanted} operands, found {len(types)}")
+        least, most = self.least_operands, self.most_operands
+        if len(types) < least or (most is not None and len(types) > most):
+            wanted = counted(least, "operand")
+            if most != least:
+                wanted = f"{least} to {'any number of' if most is None else most} operands"
+            raise BiremeError("BM2001", f"{self.name} takes {wanted}; found {len(types)}")
         for index, tensor in enumerate(types):
             operand = self.operand(index)
             if tensor.dtype not in operand.dtypes:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bireme.ir.dims import Dim
 from bireme.ir.dtypes import DType
+from bireme.ir.errors import counted
 from bireme.ir.opdef import Typing
 from bireme.ir.types import TensorType
 
@@ -35,19 +36,20 @@ def broadcast_type(t: Typing) -> Sequence[TensorType]:
 
 def rank_at_least(t: Typing, tensor: TensorType, least: int, what: str) -> None:
     if tensor.rank < least:
-        raise t.fail(f"{what} must have at least {least} axes; found {tensor}")
+        raise t.fail(f"{what} must have {counted(least, 'axis', 'axes')} or more; found {tensor}")
 
 
 def has_rank(t: Typing, tensor: TensorType, rank: int, what: str) -> None:
     if tensor.rank != rank:
-        raise t.fail(f"{what} must have {rank} axes; found {tensor}")
+        raise t.fail(f"{what} must have {counted(rank, 'axis', 'axes')}; found {tensor}")
 
 
 def one_per_axis(t: Typing, name: str, rank: int) -> None:
     """An attribute that holds one entry for each axis."""
     found = t.attrs[name]
     if len(found) != rank:
-        raise t.fail(f"{name} must have {rank} entries; found {len(found)}", "BM1006")
+        wanted = counted(rank, "entry", "entries")
+        raise t.fail(f"{name} must have {wanted}; found {len(found)}", "BM1006")
 
 
 def at_least(t: Typing, name: str, least: int) -> None:
@@ -64,6 +66,14 @@ def one_of(t: Typing, name: str, allowed: Sequence[str]) -> None:
         raise t.fail(
             f"{name} must be one of {', '.join(allowed)}; found {t.attrs[name]!r}", "BM1006"
         )
+
+
+def multiple(t: Typing, size: Dim, factor: int, what: str) -> None:
+    """A size that `factor` divides."""
+    rest = size % factor
+    if isinstance(rest, int) and rest != 0:
+        raise t.fail(f"{what}: {size} is not a multiple of {factor}")
+    t.same(rest, 0, what)
 
 
 def same_shape(t: Typing, a: Sequence[Dim], b: Sequence[Dim], what: str) -> tuple[Dim, ...]:

@@ -11,7 +11,14 @@ from bireme.ir.dims import Dim
 from bireme.ir.dtypes import NUMERIC
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
 from bireme.ir.ops._numeric import widen
-from bireme.ir.ops._rules import at_least, has_rank, one_per_axis, rank_at_least, same_dtype
+from bireme.ir.ops._rules import (
+    at_least,
+    has_rank,
+    multiple,
+    one_per_axis,
+    rank_at_least,
+    same_dtype,
+)
 from bireme.ir.ops._windows import (
     DILATIONS,
     PADS,
@@ -44,7 +51,7 @@ def _packed_matmul_type(t: Typing, a: TensorType, b: TensorType) -> TensorType:
     at_least(t, "columns", 1)
     has_rank(t, b, 3, "packed b")
     t.same(a.shape[-1], b.shape[1], f"inner sizes of {a} and packed {b}")
-    t.same(b.shape[2], block, "the last size of packed b is block")
+    t.same(b.shape[2], block, f"last size of packed {b} against block")
     t.same(b.shape[0], -(-columns // block), f"blocks of {b} for {columns} columns")
     return a.with_shape((*a.shape[:-1], columns))
 
@@ -54,10 +61,6 @@ def _matmul_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     if attrs["block"] > 1:
         b = np.moveaxis(b, 0, 1).reshape(b.shape[1], -1)[:, : attrs["columns"]]
     return [np.matmul(widen(a), widen(b)).astype(a.dtype, copy=False)]
-
-
-def _multiple(t: Typing, size: Dim, groups: int, what: str) -> None:
-    t.same(size % groups, 0, f"{what} {size} modulo {groups} groups")
 
 
 def _conv_type(t: Typing) -> Sequence[TensorType]:
@@ -74,7 +77,7 @@ def _conv_type(t: Typing) -> Sequence[TensorType]:
     has_rank(t, x, rank + 2, "x")
     has_rank(t, w, rank + 2, "w")
     t.same(x.shape[1], w.shape[1] * t.attrs["groups"], f"channels of {x} and of filters {w}")
-    _multiple(t, w.shape[0], t.attrs["groups"], "filters")
+    multiple(t, w.shape[0], t.attrs["groups"], f"filters of {w} in groups")
     counts = window_counts(t, x.shape[2:], w.shape[2:])
     return [TensorType(dtype, (x.shape[0], w.shape[0], *counts))]
 
@@ -84,20 +87,20 @@ def _blocked_conv_type(t: Typing, x: TensorType, w: TensorType, rank: int) -> Te
     plain = inner == 1
     has_rank(t, x, rank + (2 if plain else 3), "x")
     if not plain:
-        t.same(x.shape[-1], inner, "the last size of x is in_block")
+        t.same(x.shape[-1], inner, f"last size of {x} against in_block")
     if w.rank == rank + 2:
         # Depthwise: one filter for each channel.
         if inner != outer:
             raise t.fail(f"depthwise blocks differ: {inner} and {outer}", "BM1006")
-        t.same(w.shape[-1], outer, "the last size of w is out_block")
+        t.same(w.shape[-1], outer, f"last size of {w} against out_block")
         t.same(x.shape[1], w.shape[0], f"channel blocks of {x} and of filters {w}")
         kernel = w.shape[1:-1]
     else:
         has_rank(t, w, rank + 4, "w")
-        t.same(w.shape[-2], inner, "the size of w before its last is in_block")
-        t.same(w.shape[-1], outer, "the last size of w is out_block")
+        t.same(w.shape[-2], inner, f"last size but one of {w} against in_block")
+        t.same(w.shape[-1], outer, f"last size of {w} against out_block")
         t.same(x.shape[1], w.shape[1] * groups, f"channel blocks of {x} and of filters {w}")
-        _multiple(t, w.shape[0], groups, "filter blocks")
+        multiple(t, w.shape[0], groups, f"filter blocks of {w} in groups")
         kernel = w.shape[2:-2]
     counts = window_counts(t, x.shape[2 : 2 + rank], kernel)
     return TensorType(x.dtype, (x.shape[0], w.shape[0], *counts, outer))
@@ -155,7 +158,7 @@ def _conv_transpose_type(t: Typing) -> Sequence[TensorType]:
     has_rank(t, x, rank + 2, "x")
     has_rank(t, w, rank + 2, "w")
     t.same(x.shape[1], w.shape[0], f"channels of {x} and of filters {w}")
-    _multiple(t, x.shape[1], t.attrs["groups"], "channels")
+    multiple(t, x.shape[1], t.attrs["groups"], f"channels of {x} in groups")
     sizes: list[Dim] = []
     for i, (size, taps_) in enumerate(zip(x.shape[2:], w.shape[2:], strict=True)):
         span = (taps_ - 1) * t.attrs["dilations"][i] + 1

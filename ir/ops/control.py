@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bireme.ir.dtypes import DType
+from bireme.ir.errors import counted
 from bireme.ir.opdef import (
     Array,
     Attr,
@@ -23,7 +24,7 @@ from bireme.ir.types import TensorType
 
 def _same_types(t: Typing, a: Sequence[TensorType], b: Sequence[TensorType], what: str) -> None:
     if len(a) != len(b):
-        raise t.fail(f"{what}: {len(a)} values against {len(b)}")
+        raise t.fail(f"{what}: {counted(len(a), 'value')} against {len(b)}")
     for index, (x, y) in enumerate(zip(a, b, strict=True)):
         if x.dtype is not y.dtype or x.rank != y.rank:
             raise t.fail(f"{what}: value {index} is {x} against {y}")
@@ -69,7 +70,7 @@ def _while_reference(
 def _scan_type(t: Typing) -> Sequence[TensorType]:
     carries = t.attrs["carries"]
     if not 0 <= carries <= len(t.types):
-        raise t.fail(f"carries is {carries} with {len(t.types)} operands", "BM1006")
+        raise t.fail(f"carries is {carries} with {counted(len(t.types), 'operand')}", "BM1006")
     carried, xs = t.types[:carries], t.types[carries:]
     if not xs or any(x.rank == 0 for x in xs):
         raise t.fail("scan needs at least one tensor with a leading axis to scan over")

@@ -10,7 +10,7 @@ import numpy as np
 from bireme.ir.dtypes import FLOATS
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
 from bireme.ir.ops._numeric import widen
-from bireme.ir.ops._rules import at_least, fits, rank_at_least, same_dtype, same_shape
+from bireme.ir.ops._rules import at_least, fits, multiple, rank_at_least, same_dtype, same_shape
 from bireme.ir.types import TensorType
 
 
@@ -66,7 +66,7 @@ def _group_norm_type(t: Typing) -> Sequence[TensorType]:
     groups, x = t.attrs["groups"], t.types[0]
     at_least(t, "groups", 1)
     result = _per_channel_type(t)
-    t.same(x.shape[1] % groups, 0, f"channels of {x} modulo {groups} groups")
+    multiple(t, x.shape[1], groups, f"channels of {x} in groups")
     return result
 
 

@@ -36,7 +36,7 @@ def _pool_type(t: Typing) -> Sequence[TensorType]:
     check_window(t, rank)
     has_rank(t, x, rank + (2 if block == 1 else 3), "x")
     if block > 1:
-        t.same(x.shape[-1], block, "the last size of x is block")
+        t.same(x.shape[-1], block, f"last size of {x} against block")
     counts = window_counts(t, x.shape[2 : 2 + rank], kernel, t.attrs["ceil_mode"])
     return [x.with_shape([*x.shape[:2], *counts, *x.shape[2 + rank :]])]
 

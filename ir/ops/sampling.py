@@ -27,8 +27,8 @@ def _grid_sample_type(t: Typing) -> Sequence[TensorType]:
     one_of(t, "padding", PADDINGS)
     rank_at_least(t, x, 3, "x")
     has_rank(t, grid, x.rank, "grid")
-    batch = t.same(x.shape[0], grid.shape[0], "batches of x and grid")
-    t.same(grid.shape[-1], x.rank - 2, "the last size of grid is the number of spatial axes")
+    batch = t.same(x.shape[0], grid.shape[0], f"batches of {x} and {grid}")
+    t.same(grid.shape[-1], x.rank - 2, f"last size of {grid} against the spatial axes of {x}")
     _check_not_empty(t, x)
     return [x.with_shape((batch, x.shape[1], *grid.shape[1:-1]))]
 

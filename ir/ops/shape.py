@@ -129,7 +129,7 @@ def _tile_type(t: Typing) -> Sequence[TensorType]:
 
 def _concat_type(t: Typing) -> Sequence[TensorType]:
     if not t.types:
-        raise t.fail("concat takes at least 1 operand, found 0", "BM2001")
+        raise t.fail("concat takes 1 operand or more; found 0", "BM2001")
     first = t.types[0]
     dtype = same_dtype(t, t.types)
     rank_at_least(t, first, 1, "operand 0")

@@ -170,7 +170,7 @@ ROW = TensorType(DType.F32, (3,))
     ("arguments", "yields", "carries", "code", "detail"),
     [
         ([ROW], [0], 1, "BM2004", "body arguments: 2 values against 1"),
-        ([ROW, ROW], [], 1, "BM2004", "body's carried results: 1 values against 0"),
+        ([ROW, ROW], [], 1, "BM2004", "body's carried results: 1 value against 0"),
         ([ROW, SCALAR], [0], 1, "BM2004",
          "body arguments: value 1 is float32[3] against float32[]"),
         ([SCALAR, ROW], [0], 0, "BM2004", "scan length: 3 and 5 differ"),
@@ -219,7 +219,7 @@ def test_a_wrong_number_of_regions_is_an_error() -> None:
     with pytest.raises(BiremeError) as caught:
         b.op("if", [condition], regions=[block(b, [], lambda _, __: [condition])])
     assert caught.value.code == "BM2001"
-    assert caught.value.detail == "if has 2 regions, found 1"
+    assert caught.value.detail == "if has 2 regions; found 1"
 
 
 def test_blocks_left_over_are_noticed() -> None:
