@@ -75,6 +75,7 @@ def compile_graph(
     images = [
         (level.name, link([kernel[number].code for kernel in compiled]))
         for number, level in enumerate(levels)
+        if compiled
     ]
     rows = [
         KernelRow(f"{kernel[0].kind}_{number}", kernel[0].kind)

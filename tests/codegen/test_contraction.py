@@ -1,0 +1,149 @@
+"""Register-tiled convolutions and matrix products against the reference, at sizes around the tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bireme.codegen.kernel import template_of
+from bireme.codegen.spec import kernel_spec
+from bireme.codegen.templates import convolution, matmul
+from bireme.codegen.templates.tiles import COLUMNS, choose_tile
+from bireme.ir import DType, TensorType, symbol
+from bireme.passes.pack_matmul import pack_columns
+from bireme.targets.x86.chips import LEVELS
+from tests.codegen.compare import check
+from tests.codegen.kernels import group, run_kernel
+
+F32 = DType.F32
+N, H, W = symbol("n"), symbol("h"), symbol("w")
+
+
+def conv_group(
+    x, filters, stride=1, dilation=1, depthwise=False, plain=False, pad=0, residual=False, dtype=F32
+):
+    """conv → + bias → (+ residual) → relu → (pad), on channel blocks."""
+    channels = x[1] if plain else x[1] * COLUMNS
+    if depthwise:
+        w = (x[1], *filters[1:], COLUMNS)
+    else:
+        inner = 1 if plain else COLUMNS
+        w = (filters[0], channels // inner, *filters[1:], inner, COLUMNS)
+    attrs = {
+        "strides": (stride, stride),
+        "pads": (0, 0, 0, 0),
+        "dilations": (dilation, dilation),
+        "groups": channels if depthwise else 1,
+        "in_block": 1 if plain else COLUMNS,
+        "out_block": COLUMNS,
+    }
+    inputs = [TensorType(dtype, x), TensorType(dtype, w), TensorType(dtype, (w[0], 1, 1, COLUMNS))]
+    if residual:
+        spatial = [
+            (size - (k - 1) * dilation - 1) // stride + 1
+            for size, k in zip(x[2:4], filters[1:], strict=True)
+        ]
+        inputs.append(TensorType(dtype, (x[0], w[0], *spatial, COLUMNS)))
+
+    def body(b, x, w, bias, *rest):
+        y = b.add(b.conv(x, w, **attrs), bias)
+        for other in rest:
+            y = b.add(y, other)
+        y = b.relu(y)
+        if pad:
+            border = (0, 0, pad, pad, 0)
+            y = b.pad(y, before=border, after=border, mode="constant")
+        return y
+
+    return group(inputs, body, "contraction")
+
+
+@pytest.mark.parametrize(
+    ("case", "sizes"),
+    [
+        (conv_group((1, 2, 9, 17, 16), (3, 3, 3)), {}),
+        (conv_group((2, 1, 7, 7, 16), (2, 1, 1), residual=True), {}),
+        (conv_group((1, 2, 13, 29, 16), (1, 3, 3), stride=2, residual=True), {}),
+        (conv_group((1, 1, 12, 16, 16), (5, 3, 1), dilation=2), {}),
+        (conv_group((1, 3, 21, 15, ), (2, 7, 7), stride=2, plain=True), {}),
+        (conv_group((1, 2, 10, 8, 16), (2, 1, 1), pad=1), {}),
+        (conv_group((1, 2, 9, 30, 16), (2, 3, 3), pad=2), {}),
+        (conv_group((1, 3, 10, 19, 16), (3, 3, 3), depthwise=True), {}),
+        (conv_group((1, 2, 11, 9, 16), (2, 5, 5), stride=2, depthwise=True, pad=1), {}),
+        (conv_group((N, 2, H, W, 16), (2, 3, 3), pad=1), {"n": 2, "h": 8, "w": 19}),
+        (conv_group((N, 2, H, W, 16), (2, 1, 1), residual=True), {"n": 1, "h": 9, "w": 11}),
+        (conv_group((1, 2, H, W, 16), (2, 3, 3), depthwise=True), {"h": 3, "w": 40}),
+        (conv_group((1, 1, H, W, 16), (1, 3, 3)), {"h": 3, "w": 3}),
+        (conv_group((0, 1, 5, 5, 16), (1, 3, 3)), {}),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else None,
+)
+def test_convolution(case, sizes):
+    assert template_of(kernel_spec(case).graph()) is convolution.emit
+    check(case, sizes=sizes)
+
+
+@pytest.mark.parametrize("level", LEVELS[1:], ids=lambda level: level.name)
+def test_convolution_on_older_levels(level):
+    check(conv_group((1, 2, 9, 17, 16), (3, 3, 3), pad=1), level=level)
+    check(conv_group((1, 3, 10, 19, 16), (3, 3, 3), depthwise=True), level=level)
+
+
+def matmul_group(a, b, transposed=False, epilogue=True, dtype=F32):
+    columns = b[-2] if transposed else b[-1]
+
+    def body(builder, x, y, bias):
+        if transposed:
+            rank = y.type.rank
+            y = builder.transpose(y, perm=(*range(rank - 2), rank - 1, rank - 2))
+        product = builder.matmul(x, y)
+        return builder.relu(builder.add(product, bias)) if epilogue else product
+
+    types = [TensorType(dtype, shape) for shape in (a, b, (columns,))]
+    return group(types, body, "contraction")
+
+
+@pytest.mark.parametrize(
+    ("case", "sizes"),
+    [
+        (matmul_group((5, 7), (7, 33)), {}),
+        (matmul_group((1, 40), (40, 50)), {}),
+        (matmul_group((100, 300), (300, 150)), {}),
+        (matmul_group((2, 3, 15, 8), (2, 3, 17, 8), transposed=True), {}),
+        (matmul_group((2, 1, 5, 7), (3, 7, 3)), {}),
+        (matmul_group((N, H), (H, W)), {"n": 29, "h": 13, "w": 47}),
+        (matmul_group((2, N, 8), (2, N, 8), transposed=True, epilogue=False), {"n": 19}),
+        (matmul_group((0, 4), (4, 5)), {}),
+        (matmul_group((3, 0), (0, 5)), {}),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else None,
+)
+def test_matmul(case, sizes):
+    assert template_of(kernel_spec(case).graph()) is matmul.emit
+    check(case, sizes=sizes)
+
+
+@pytest.mark.parametrize("columns", [16, 33])
+@pytest.mark.parametrize("rows", [1, 3, 90])
+def test_packed_matmul(rows, columns):
+    rng = np.random.default_rng(2)
+    a = rng.standard_normal((rows, 21)).astype(np.float32)
+    b = rng.standard_normal((21, columns)).astype(np.float32)
+    packed = pack_columns(b, COLUMNS)
+    kernel = group(
+        [TensorType(F32, a.shape), TensorType(F32, packed.shape)],
+        lambda builder, x, y: builder.matmul(x, y, block=COLUMNS, columns=columns),
+        "contraction",
+    )
+    status, (result,) = run_kernel(kernel, [a, packed])
+    assert status == 0
+    np.testing.assert_allclose(result, a @ b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
+@pytest.mark.parametrize("rows", [None, 1, 7, 49, 56, 84, 1000])
+def test_tile_fits_the_registers(level, rows):
+    tile = choose_tile(level, rows, 8, 512, grouped=rows is None or rows > 84)
+    vectors = max(1, COLUMNS * 32 // level.vector_bits)
+    assert (tile.rows * tile.blocks + tile.blocks) * vectors + 1 <= level.registers
+    assert tile.rows <= (rows or tile.rows)

@@ -1,0 +1,145 @@
+"""Whole graphs through passes, kernels, artefact and runtime: control flow, views, sizes, memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bireme as bm
+from bireme.codegen.compiler import Options
+from bireme.ir import Builder, DType, Graph, TensorType, symbol
+from bireme.ir.reference import run
+from bireme.runtime import RuntimeFault
+
+F32 = DType.F32
+N, H = symbol("n"), symbol("h")
+TARGET = "x86:generic"
+
+
+def compare(graph: Graph, *feeds: dict[str, np.ndarray]) -> bm.Program:
+    """Compiles a graph and compares every feed with the interpreter."""
+    program = bm.compile(graph, TARGET, options=Options(verify=True))
+    for feed in feeds:
+        results = program(feed)
+        for name, expected in run(graph, feed).items():
+            np.testing.assert_allclose(results[name], expected, rtol=1e-5, atol=1e-5)
+    return program
+
+
+def randoms(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def test_outputs_that_need_no_kernel():
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (N, 6)))
+    b = Builder(graph)
+    view = b.reshape(x, shape=(N, 2, 3))
+    graph.set_outputs(
+        [("same", x), ("view", view), ("again", view), ("data", b.constant(randoms(3), "w"))]
+    )
+    compare(graph, {"x": randoms(4, 6)}, {"x": randoms(0, 6)})
+
+
+def test_one_value_as_two_outputs():
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (5, 6)))
+    y = Builder(graph).relu(x)
+    graph.set_outputs([("a", y), ("b", y)])
+    compare(graph, {"x": randoms(5, 6)})
+
+
+def test_if_reads_outer_values():
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (3, 4)))
+    flag = graph.add_input("flag", TensorType(DType.BOOL, ()))
+    b = Builder(graph)
+    doubled = b.add(x, x)
+    then, other = b.block(), b.block()
+    inner = Builder(graph, block=then)
+    inner.yield_([inner.mul(doubled, x)])
+    inner = Builder(graph, block=other)
+    inner.yield_([doubled])
+    graph.set_outputs({"y": b.op("if", [flag], regions=[then, other]).result})
+    feed = {"x": randoms(3, 4)}
+    compare(graph, {**feed, "flag": np.array(True)}, {**feed, "flag": np.array(False)})
+
+
+def fibonacci() -> Graph:
+    """while a < limit: a, b = b, a + b: each step needs both old values."""
+    graph = Graph()
+    scalar = TensorType(F32, ())
+    a, c, limit = (graph.add_input(name, scalar) for name in ("a", "b", "limit"))
+    b = Builder(graph)
+    types = [scalar] * 3
+    condition, body = b.block(types), b.block(types)
+    inner = Builder(graph, block=condition)
+    inner.yield_([inner.less(condition.arguments[0], condition.arguments[2])])
+    inner = Builder(graph, block=body)
+    x, y, bound = body.arguments
+    inner.yield_([y, inner.add(x, y), bound])
+    loop = b.op("while", [a, c, limit], regions=[condition, body])
+    graph.set_outputs([("a", loop.results[0]), ("b", loop.results[1])])
+    return graph
+
+
+def test_while_swaps_carried_values():
+    one = np.float32(1)
+    feeds = [{"a": one, "b": one, "limit": np.float32(limit)} for limit in (0, 2, 50)]
+    compare(fibonacci(), *({k: np.asarray(v) for k, v in f.items()} for f in feeds))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_scan_with_symbolic_length(reverse):
+    graph = Graph()
+    xs = graph.add_input("xs", TensorType(F32, (N, 3)))
+    start = graph.add_input("start", TensorType(F32, (3,)))
+    b = Builder(graph)
+    body = b.block([start.type, TensorType(F32, (3,))])
+    inner = Builder(graph, block=body)
+    state = inner.add(*body.arguments)
+    inner.yield_([state, inner.mul(state, state)])
+    scan = b.op("scan", [start, xs], regions=[body], carries=1, reverse=reverse)
+    graph.set_outputs([("last", scan.results[0]), ("all", scan.results[1])])
+    feeds = [{"xs": randoms(n, 3), "start": randoms(3)} for n in (5, 1)]
+    compare(graph, *feeds)
+
+
+def test_sizes_that_must_agree():
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (N, 4)))
+    y = graph.add_input("y", TensorType(F32, (H, 4)))
+    graph.set_outputs({"z": Builder(graph, node="Add_7").add(x, y)})
+    program = compare(graph, {"x": randoms(3, 4), "y": randoms(3, 4)})
+    with pytest.raises(RuntimeFault, match="Add_7"):
+        program({"x": randoms(3, 4), "y": randoms(2, 4)})
+
+
+def test_equal_layers_share_a_kernel():
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (8, 8)))
+    b = Builder(graph)
+    for layer in range(3):
+        x = b.relu(b.matmul(x, b.constant(randoms(8, 8 + 0 * layer), f"w{layer}")))
+    graph.set_outputs({"y": x})
+    program = compare(graph, {"x": randoms(8, 8)})
+    assert program.report.kernels == 1
+    assert program.report.launches == 3
+
+
+def test_every_level_gives_the_same(tmp_path):
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (2, 3, 13, 11)))
+    b = Builder(graph)
+    w = b.constant(randoms(24, 3, 3, 3), "w")
+    y = b.conv(x, w, strides=(1, 1), pads=(1, 1, 1, 1), dilations=(1, 1))
+    graph.set_outputs({"y": b.relu(y)})
+    program = bm.compile(graph, TARGET)
+    program.save(tmp_path / "m.bireme")
+    feed = {"x": randoms(2, 3, 13, 11)}
+    expected = run(graph, feed)["y"]
+    from bireme.runtime import Model, Session
+
+    for level in ("x86-64-v2", "x86-64-v3", "x86-64-v4"):
+        model = Model.load(tmp_path / "m.bireme", max_isa=level)
+        np.testing.assert_allclose(Session(model).run(feed)["y"], expected, rtol=1e-4, atol=1e-4)
