@@ -53,7 +53,7 @@ _FORMS: Mapping[str, _Form] = {
 
 
 def activations(attrs: Mapping[str, Any]) -> list[Activation]:
-    """The activations of a recurrent op; `alphas` and `betas` go to those that take one, in turn."""
+    """Activations of a recurrent op; `alphas` and `betas` go to those that take one, in turn."""
     alphas, betas = iter(attrs["alphas"]), iter(attrs["betas"])
     bound: list[Activation] = []
     for name in attrs["activations"]:

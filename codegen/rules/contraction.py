@@ -1,6 +1,7 @@
 """Rules of matrix products and convolutions: a dot product for each element of the result.
 
-They serve every element type and any place in a group; float32 kernels have a template of their own.
+They serve every element type and any place in a group; float32 kernels have a template of their
+own.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def _conv(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     kernel = filters[1 : 1 + rank] if depthwise else filters[2 : 2 + rank]
     sizes = evaluator.shape(x)[2 : 2 + rank]
     batch, out, spatial, lane = at[0], at[1], at[2 : 2 + rank], at[2 + rank :]
-    # Blocks of channels that one group reads, and the group's first; blocks are channels when plain.
+    # Blocks of channels that one group reads, and the group's first; blocks are channels when
+    # plain.
     depth = index(1) if depthwise else filters[1]
     first = out if depthwise else index(0)
     if attrs["groups"] > 1 and not depthwise:

@@ -27,9 +27,9 @@ def fold(
 ) -> list[Expr]:
     """Final values of accumulators over a loop nest.
 
-    An accumulator is given by its type and first value, and has `lanes` lanes. `step` takes the loops'
-    indices and the accumulators' values to their next values; the last loop is the innermost. An extent
-    is a number of steps, or a pair (start, steps).
+    An accumulator is given by its type and first value, and has `lanes` lanes. `step` takes the
+    loops' indices and the accumulators' values to their next values; the last loop is the
+    innermost. An extent is a number of steps, or a pair (start, steps).
     """
     registers = [emit.registers("fold", dtype, lanes) for dtype, _ in accumulators]
     place = consecutive(0, lanes)

@@ -21,7 +21,7 @@ def reduced_axes(op: Op) -> tuple[int, ...]:
 
 
 def operand_index(op: Op, at: Index, folded: Index) -> Index:
-    """Index into the operand: `at` into the result on the kept axes, `folded` on the reduced ones."""
+    """Operand index: `at` of the result on the kept axes, `folded` on the reduced ones."""
     axes = reduced_axes(op)
     kept = iter([i for a, i in enumerate(at) if not (op.attrs["keepdims"] and a in axes)])
     inner = iter(folded)
@@ -101,7 +101,7 @@ def replaced(at: Index, axis: int, position: Expr) -> Index:
 
 
 def _cumsum(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
-    """The sum of all elements that count, from the whole axis: quadratic, for use inside a group."""
+    """The sum of all that counts, from the whole axis: quadratic, for use inside a group."""
     (x,) = op.operands
     axis = op.attrs["axis"] % x.type.rank
     exclusive, reverse = op.attrs["exclusive"], op.attrs["reverse"]

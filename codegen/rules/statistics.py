@@ -1,8 +1,8 @@
 """What reductions and normalisations calculate: one or two folds over a set of elements.
 
-A *statistic* is one such fold. `softmax` is its elements and two statistics, their maximum and the sum of
-their exponentials; `reduce_sum` is one statistic and nothing else. Rules fold an element at a time;
-templates fold vectors of the same description.
+A *statistic* is one such fold. `softmax` is its elements and two statistics, their maximum and the
+sum of their exponentials; `reduce_sum` is one statistic and nothing else. Rules fold an element at
+a time; templates fold vectors of the same description.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _squared_distance(emit: Emitter, x: Expr, found: Found) -> Expr:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """An op whose result at an element is a function of that element and of statistics of its row."""
+    """An op whose result is a function of the element there and of statistics of its row."""
 
     statistics: Callable[[Op], list[Statistic]]
     result: Callable[[Emitter, Expr, Found], Expr]

@@ -94,6 +94,7 @@ def inside(taps: Sequence[Taps], positions: Sequence[Expr], sizes: Sequence[Expr
 
 
 def guarded(condition: Expr | None, value: Expr, other: Expr) -> Expr:
+    """`value` where the condition holds, else `other`; no condition always holds."""
     return value if condition is None else select(condition, value, other)
 
 

@@ -1,14 +1,17 @@
-"""LSTM, GRU and simple RNN: a task walks the steps of one direction for a few sequences of the batch.
+"""LSTM, GRU and simple RNN: a task walks the steps of one direction for a few sequences of the
+batch.
 
-Everything that does not depend on the state comes first: the inputs of all steps times the input weights, as
-one matrix product into scratch memory. A step then is a product of the state with the recurrent weights, and
-an element-wise pass over the hidden units. Both products are dot products of rows as they lie in memory,
-several rows and several columns (steps, or sequences) at a time so that each vector loaded is used often.
+Everything that does not depend on the state comes first: the inputs of all steps times the input
+weights, as one matrix product into scratch memory. A step then is a product of the state with the
+recurrent weights, and an element-wise pass over the hidden units. Both products are dot products of
+rows as they lie in memory, several rows and several columns (steps, or sequences) at a time so that
+each vector loaded is used often.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 
 from tvm import tirx
@@ -35,6 +38,7 @@ _LEAST_TASKS = 4
 
 
 def matches(graph: Graph) -> bool:
+    """Whether the group is a recurrent layer."""
     return anchor_of(graph) is not None
 
 
@@ -45,6 +49,7 @@ def anchor_of(graph: Graph) -> Op | None:
 
 
 def emit(e: Emission) -> Work:
+    """Emits a group that `matches`."""
     anchor = anchor_of(e.graph)
     assert anchor is not None
     return _Kernel(e, anchor).emit()
@@ -59,9 +64,9 @@ def _sequences(batch: Dim, directions: int) -> int:
 
 
 class _Kernel:
-    """Emits one recurrent op. Scratch memory holds, one after the other: the inputs' share of the gates
-    for every step and sequence, the gates of a step, and two copies of each state (old and new) and of the
-    state that the reset gate has scaled.
+    """Emits one recurrent op. Scratch memory holds, one after the other: the inputs' share of the
+    gates for every step and sequence, the gates of a step, and two copies of each state (old and
+    new) and of the state that the reset gate has scaled.
     """
 
     def __init__(self, e: Emission, op: Op) -> None:
@@ -85,7 +90,7 @@ class _Kernel:
         self.dtype = DType.F32 if held in (DType.F16, DType.BF16) else held
         self.lanes = vector_lanes(self.dtype.bits)
 
-    # --- scratch memory ----------------------------------------------------------------------------
+    # --- scratch memory ---------------------------------------------------------------------------
 
     def _layout(self) -> tuple[list[Dim], Dim]:
         """Offsets, in elements, of share, gates, states and scaled state; and the end of all."""
@@ -128,7 +133,7 @@ class _Kernel:
         region = plus(times(copy, self.hidden * index(self.sequences)), self.state)
         return self._place(region, sequence, i, self.hidden)
 
-    # --- one direction -----------------------------------------------------------------------------
+    # --- one direction ----------------------------------------------------------------------------
 
     def _walk(self, d: int, first: Expr) -> None:
         """All steps of direction `d` for the sequences from `first` on."""
@@ -172,7 +177,7 @@ class _Kernel:
             if output == value:
                 self.emit_.store(buffer, buffer.offset(at), element)
 
-    # --- products ----------------------------------------------------------------------------------
+    # --- products ---------------------------------------------------------------------------------
 
     def _bias(self, row: Expr, recurrent: bool) -> Expr:
         start = self.rows if recurrent else index(0)
@@ -198,12 +203,7 @@ class _Kernel:
                 (index(0), self.rows),
                 (self.sizes[2], self.inputs),
                 lambda row, k: self.at(self.w, [index(self.d), row, k]),
-                [
-                    lambda k, s=s, b=b: self.at(  # type: ignore[misc]
-                        self.x, [s, plus(self.first, b), k]
-                    )
-                    for s, b in columns
-                ],
+                [partial(self._input, s, b) for s, b in columns],
                 store,
             )
 
@@ -215,11 +215,14 @@ class _Kernel:
             with emit.loop("steps", self.steps - done) as part:
                 block(emit.bind(done + part), 1)
 
+    def _input(self, step: Expr, sequence: Expr, k: Expr) -> Expr:
+        return self.at(self.x, [step, plus(self.first, sequence), k])
+
     def _recurrent_share(
         self, rows: tuple[Expr, Expr], state: Callable[[int, Expr], Expr], with_share: bool
     ) -> None:
-        """Gates of this step for `rows` (first, count): state times recurrent weights plus biases, and
-        the input's share.
+        """Gates of this step for `rows` (first, count): state times recurrent weights plus biases,
+        and the input's share.
         """
 
         def store(column: int, row: Expr, total: Expr) -> None:
@@ -233,10 +236,7 @@ class _Kernel:
             rows,
             (self.sizes[3], self.hidden),
             lambda row, k: self.at(self.r, [index(self.d), row, k]),
-            [
-                lambda k, b=b: state(b, k)
-                for b in range(self.sequences)  # type: ignore[misc]
-            ],
+            [partial(state, b) for b in range(self.sequences)],
             store,
         )
 
@@ -252,7 +252,7 @@ class _Kernel:
         columns: Sequence[Callable[[Expr], Expr]],
         store: Callable[[int, Expr, Expr], None],
     ) -> None:
-        """Dot products of weight rows with columns; `store(column, row(s), total(s))` takes them."""
+        """Dot products of weight rows with columns, given to `store(column, row(s), total(s))`."""
         emit = self.emit_
         lanes = self._depth_lanes(depth[0])
         width = min(len(columns), lanes)
@@ -280,7 +280,7 @@ class _Kernel:
                     tile_of(emit.bind(plus(plus(done, t), first)), 1)
 
     def _depth_lanes(self, depth: Dim) -> int:
-        """Lanes of a dot product: a register, but no more than the depth; one when that is unknown."""
+        """Lanes of a dot product: a register, no more than the depth; one if that is unknown."""
         lanes = min(self.e.level.lanes(self.dtype.bits), self.lanes)
         if not isinstance(depth, int):
             return 1
@@ -330,7 +330,7 @@ class _Kernel:
             for c in range(len(columns))
         ]
 
-    # --- steps -------------------------------------------------------------------------------------
+    # --- steps ------------------------------------------------------------------------------------
 
     def _clipped(self, value: Expr) -> Expr:
         limit = self.attrs["clip"]
@@ -358,7 +358,7 @@ class _Kernel:
         return self.emit_.bind(add(gate, multiply(weight, cell)))
 
     def _advance(self, sequence: Expr, unit: Expr, new: Sequence[Expr]) -> None:
-        """Keeps the new states and stores the step's output; past a sequence's end nothing changes."""
+        """Keeps new states and stores the step's output; after a sequence nothing changes."""
         emit = self.emit_
         b = plus(self.first, sequence)
         values, output = list(new), new[0]

@@ -1,11 +1,11 @@
 """Reductions and normalisations: statistics of each row, then the result.
 
-A *row* is a set of elements that are folded together; its *inner* axes are those of the fold. When the last
-axis of the operand is an inner one, vectors run along the row, several of them at a time, and are combined
-at its end. Otherwise vectors run across rows: each lane is a row of its own.
+A *row* is a set of elements that are folded together; its *inner* axes are those of the fold. When
+the last axis of the operand is an inner one, vectors run along the row, several of them at a time,
+and are combined at its end. Otherwise vectors run across rows: each lane is a row of its own.
 
-What feeds the anchor is evaluated in the first pass over a row and kept in scratch memory when later passes
-need it again; what follows the anchor is evaluated in the last.
+What feeds the anchor is evaluated in the first pass over a row and kept in scratch memory when
+later passes need it again; what follows the anchor is evaluated in the last.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def anchor_of(graph: Graph) -> Op | None:
 
 @dataclass(frozen=True)
 class _Space:
-    """Where the elements of a row stand: rows are counted by the `kept` axes, elements by `inner`."""
+    """Where elements of a row stand: `kept` axes count rows, `inner` axes their elements."""
 
     kept: tuple[Dim, ...]
     inner: tuple[Dim, ...]
@@ -238,7 +238,7 @@ class _Kernel:
         for buffer, value in zip(self.e.results, values, strict=True):
             self.build.store(buffer, buffer.offset(where), value)
 
-    # --- elements ----------------------------------------------------------------------------------
+    # --- elements ---------------------------------------------------------------------------------
 
     def _slot(self, at: Index) -> tuple[Buffer, Expr]:
         """Where the element of the row at an inner index is kept in scratch memory."""
@@ -266,7 +266,7 @@ class _Kernel:
         self.build.store(*self._slot(at), value)
         return value
 
-    # --- folding -----------------------------------------------------------------------------------
+    # --- folding ----------------------------------------------------------------------------------
 
     def _fold(self, statistic: Statistic, found: list[Expr], number: int, last: bool) -> Expr:
         """The total of a statistic over the current row."""

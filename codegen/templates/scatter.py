@@ -1,7 +1,8 @@
 """Scatter ops: the data is copied, then the updates are applied in their order.
 
-Each task owns a range of the result and applies the updates that fall into it, so the outcome does not depend
-on how tasks are shared out. Where float16 and bfloat16 are combined, a range is kept in float32 until its end.
+Each task owns a range of the result and applies the updates that fall into it, so the outcome does
+not depend on how tasks are shared out. Where float16 and bfloat16 are combined, a range is kept in
+float32 until its end.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ def anchor_of(graph: Graph) -> Op | None:
 
 
 def matches(graph: Graph) -> bool:
+    """Whether the group is a scatter."""
     return anchor_of(graph) is not None
 
 
 def emit(e: Emission) -> Work:
+    """Emits a group that `matches`."""
     anchor = anchor_of(e.graph)
     assert anchor is not None
     kernel = _Kernel(e, anchor)
@@ -65,7 +68,9 @@ class _Kernel:
         self.target: Buffer = e.results[0]
 
     def _work(self, units: Dim, unit: Dim, body: Callable[[Expr, Expr], None]) -> Work:
-        """Cuts `units` of `unit` elements into tasks: `body(first, end)` applies updates to a range."""
+        """Cuts `units` of `unit` elements into tasks: `body(first, end)` applies updates to a
+        range.
+        """
         e, emit = self.e, self.emit_
         share = max(1, TASK_ELEMENTS // max(1, estimate(unit)))
         size, count = emit.dim(unit), emit.dim(units)
@@ -183,7 +188,9 @@ class _Kernel:
         return self._work(product(shape[:length]), product(inner), apply)
 
     def _slice(self, row: Index, start: Expr, size: Expr, sizes: Sequence[Expr]) -> None:
-        """Applies one slice of the updates. Elements are visited once: a sum may not be taken twice."""
+        """Applies one slice of the updates. Elements are visited once: a sum may not be taken
+        twice.
+        """
         emit = self.emit_
         if self.op.attrs["reduction"] == "none" and len(sizes) == 1:
             each_vector(

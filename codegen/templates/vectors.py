@@ -30,9 +30,9 @@ def each_vector(
 ) -> None:
     """Runs `visit(positions, lanes)` over [0, extent), in vectors of at most `lanes`.
 
-    When the extent is not a multiple of the lanes the last vector overlaps the one before it: what is
-    visited twice must not have changed in between. `partial(positions, fresh)` takes its place where it is
-    given. An extent below `lanes` that only run time knows is visited one by one.
+    When the extent is not a multiple of the lanes the last vector overlaps the one before it: what
+    is visited twice must not have changed in between. `partial(positions, fresh)` takes its place
+    where it is given. An extent below `lanes` that only run time knows is visited one by one.
     """
     extent = index(extent)
     lanes = fitting_lanes(lanes, extent)
@@ -83,7 +83,8 @@ def across_lanes(emit: Emitter, value: Expr, combine: Callable[[Expr, Expr], Exp
 
 
 def sums_of_lanes(emit: Emitter, values: Sequence[Expr]) -> Expr:
-    """For each of several vectors, a power of two and no more than their lanes, the sum of its lanes.
+    """For each of several vectors, a power of two and no more than their lanes, the sum of its
+    lanes.
 
     Vectors are added pairwise in halves, so that each addition serves two of them.
     """

@@ -37,7 +37,7 @@ def check(
     split: int = 2,
     **tolerance: Any,
 ) -> list[Array]:
-    """Runs a kernel natively and by its reference; asserts that results agree. Gives the results."""
+    """Runs a kernel natively and by its reference; asserts that both agree. Gives the results."""
     sizes = sizes or {}
     if inputs is None:
         inputs = [sample(v.type, sizes, seed) for seed, v in enumerate(kernel.operands)]
