@@ -65,6 +65,7 @@ def check(
 def export(graph: Graph) -> ModelProto:
     """A graph of the dialect as an ONNX model of opset 21.
 
+    Outputs keep their names, unless an input has the same one.
     Raises BM1003 with every op that has no ONNX form: fused kernels and blocked layouts, above all.
     """
     return export_with(graph, EXPORTS)

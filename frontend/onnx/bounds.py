@@ -110,8 +110,8 @@ class Bounds:
         if isinstance(index, int) and index >= _END:
             return high
         if isinstance(index, int) and index <= -_END:
-            return low
-        return self.maximum(self.minimum(self.from_start(index, size), high), low)
+            return self.minimum(low, high)
+        return self.minimum(self.maximum(self.from_start(index, size), low), high)
 
 
 def _limited(value: int) -> int:

@@ -25,6 +25,7 @@ from bireme.ir import (
     DimExpr,
     DType,
     Graph,
+    Op,
     TensorType,
     Value,
 )
@@ -41,9 +42,10 @@ class Tensor:
 
     `known` is its data where that is known: an array of the element type, or an object array of
     dimension expressions and numbers. `value` is its place in the graph, if it has one by now.
+    `guess` marks what comes from the stand-in for a refused node's result.
     """
 
-    __slots__ = ("known", "name", "type", "value")
+    __slots__ = ("guess", "known", "name", "type", "value")
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Tensor:
         self.value = value
         self.known = known
         self.name = name
+        self.guess = False
 
     @property
     def dtype(self) -> DType:
@@ -130,7 +133,7 @@ class Emitter:
             if folded is not None:
                 return folded
         made = self._builder.op(name, [self.value(t) for t in tensors], **attrs)
-        return [Tensor(v.type, v) for v in made.results]
+        return _results(made, tensors)
 
     def region(
         self, name: str, operands: Sequence[Tensor], blocks: Sequence[Block], **attrs: Any
@@ -138,11 +141,21 @@ class Emitter:
         """Makes an op with regions."""
         values = [self.value(t) for t in operands]
         made = self._builder.op(name, values, blocks, **attrs)
-        return [Tensor(v.type, v) for v in made.results]
+        return _results(made, operands)
 
     def block(self, arguments: Sequence[TensorType] = ()) -> Block:
         """A detached block for a region."""
         return self._builder.block(arguments)
+
+    def discard_blocks(self) -> None:
+        """Drops blocks that no op took: of loops that were imported a second time, another way."""
+        spare = [
+            op.operation
+            for op in self.graph.module.body.operations
+            if op.operation.name == "builtin.module"
+        ]
+        for operation in reversed(spare):  # a later block may read an earlier one's values
+            operation.erase()
 
     def end(self, results: Sequence[Tensor]) -> None:
         """Ends the emitter's block by yielding `results`."""
@@ -222,6 +235,13 @@ class Emitter:
             bottoms = np.array([r.bottom for r in ratios], tensor.dtype.numpy)
             value = self._root.div(value, self._root.constant(bottoms.reshape(known.shape)))
         return value
+
+
+def _results(made: Op, operands: Sequence[Tensor]) -> list[Tensor]:
+    results = [Tensor(v.type, v) for v in made.results]
+    for result in results:
+        result.guess = any(t.guess for t in operands)
+    return results
 
 
 def _number(value: Any, dtype: DType) -> Array:

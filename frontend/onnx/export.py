@@ -152,16 +152,15 @@ def export_with(graph: Graph, table: dict[str, OpWriter]) -> ModelProto:
     writer = Writer(graph, table)
     for name, value in zip(graph.input_names, graph.inputs, strict=True):
         writer.bind(value, writer.fresh(name))
-    for name in graph.output_names:
-        writer.fresh(name)
+    outputs = [writer.fresh(name) for name in graph.output_names]
     writer.block(graph.body)
-    for name, value in zip(graph.output_names, graph.outputs, strict=True):
+    for name, value in zip(outputs, graph.outputs, strict=True):
         writer.nodes.append(helper.make_node("Identity", [writer.name(value)], [name]))
     proto = helper.make_graph(
         writer.nodes,
         graph.name,
         [_info(n, v.type) for n, v in zip(graph.input_names, graph.inputs, strict=True)],
-        [_info(n, v.type) for n, v in zip(graph.output_names, graph.outputs, strict=True)],
+        [_info(n, v.type) for n, v in zip(outputs, graph.outputs, strict=True)],
         list(writer.initializers.values()),
     )
     opsets = [helper.make_opsetid("", OPSET)]

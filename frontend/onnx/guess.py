@@ -32,11 +32,15 @@ class Guesses:
             tensor = input_type(info, SizeNames({}))
         except BiremeError:
             return None
-        return Tensor(tensor, self._graph.add_input(f"refused {name}", tensor))
+        stand_in = Tensor(tensor, self._graph.add_input(f"refused {name}", tensor))
+        stand_in.guess = True
+        return stand_in
 
     def _infer(self) -> dict[str, ValueInfoProto]:
         plain = ModelProto()
         plain.CopyFrom(self._model)
+        # Inference would expand functions that call functions without a limit.
+        del plain.functions[:]
         try:
             graph = onnx.shape_inference.infer_shapes(plain).graph
         except Exception:  # shape inference raises whatever its C++ code throws

@@ -23,8 +23,13 @@ from bireme.ir import Array, BiremeError, Graph
 
 _MOST_DEPTH = 32
 _MOST_NODES = 250_000
+_MOST_CALLS = 10_000
 # What arithmetic on a malformed node can raise before a check finds the fault.
 _FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+class TooLargeError(BiremeError):
+    """A fault of the whole model, not of the node at which it is noticed."""
 
 
 class Scope:
@@ -100,6 +105,7 @@ class Importer:
         self._functions = {(plain_domain(f.domain), f.name, f.overload): f for f in model.functions}
         self._guesses = Guesses(model, self.graph)
         self._count = 0
+        self._calls = 0
 
     def run(self, constants: Mapping[str, Array]) -> None:
         """Imports the whole model. Raises for faults of the whole; nodes are reported."""
@@ -109,7 +115,7 @@ class Importer:
         self._inputs(proto, scope, constants)
         self.sizes.check_all_used()
         self._walk(list(proto.node), scope, self.emitter)
-        self.emitter.at("")
+        self.emitter.at("").discard_blocks()
         outputs: list[tuple[str, Tensor]] = []
         for info in proto.output:
             try:
@@ -176,7 +182,7 @@ class Importer:
         for proto, name in zip(nodes, node_names(list(nodes), scope.prefix), strict=True):
             self._count += 1
             if self._count > _MOST_NODES:
-                raise BiremeError("BM1005", f"the model has more than {_MOST_NODES} nodes")
+                raise TooLargeError("BM1005", f"more than {_MOST_NODES} nodes", where=name)
             self._node(proto, name, scope, emitter)
 
     def _node(self, proto: NodeProto, name: str, scope: Scope, emitter: Emitter) -> None:
@@ -189,6 +195,8 @@ class Importer:
             outputs = self._convert(proto, name, domain, opset, scope, emitter)
             if scope.listed:
                 self._report(name, proto.op_type, domain, opset)
+        except TooLargeError:
+            raise
         except RefusedError:
             if all(r.supported for r in self.reports[before:]):
                 self._unchecked(name, proto, domain, opset)
@@ -242,6 +250,9 @@ class Importer:
         schema: OpSchema | None = None,
     ) -> list[Tensor | None]:
         """Imports the body of a function in place of its call."""
+        self._calls += 1
+        if self._calls > _MOST_CALLS:
+            raise TooLargeError("BM1005", f"more than {_MOST_CALLS} calls of functions", where=name)
         inner = Scope(self, opsets_of(function), None, f"{name}/", scope.depth + 1, False)
         if len(inputs) > len(function.input):
             raise BiremeError("BM1005", f"{len(inputs)} inputs for {len(function.input)}")

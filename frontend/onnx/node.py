@@ -11,6 +11,7 @@ from onnx.defs import OpSchema
 
 from bireme.frontend.onnx.dtypes import dtype_of
 from bireme.frontend.onnx.emit import Emitter, Tensor
+from bireme.frontend.onnx.report import RefusedError
 from bireme.frontend.onnx.tensors import TensorReader
 from bireme.ir import Array, BiremeError, Dim, DType
 
@@ -114,7 +115,12 @@ class Node:
         return dims
 
     def unknown(self, index: int) -> BiremeError:
-        """The error for an input whose data must be known at compile time."""
+        """The error for an input whose data must be known at compile time.
+
+        Raises RefusedError itself when a refused node is the reason.
+        """
+        if self[index].guess:
+            raise RefusedError
         return BiremeError("BM1007", f"{self.label(index)} is not known when the model is compiled")
 
     def label(self, index: int) -> str:

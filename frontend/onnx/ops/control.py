@@ -89,6 +89,7 @@ class _Loop:
                 raise BiremeError("BM1003", "the body has nodes that are not supported")
             if condition.array is None or not bool(condition.array):
                 return self._while()
+            self._check_shapes(results)
             inner.end(results)
             line = n.b.at(n.name).iota(shape=(steps,), axis=0, dtype=DType.I64)
             return n.b.region("scan", [*self.carried, line], [block], carries=len(carried))
@@ -96,6 +97,15 @@ class _Loop:
             if isinstance(steps, int) and steps <= _MOST_UNROLLED:
                 return self._unrolled(steps)
             raise
+
+    def _check_shapes(self, results: Sequence[Tensor]) -> None:
+        """Raises BM2004 when a step surely changes the shape of a carried value."""
+        for before, after in zip(self.carried, results, strict=False):
+            sizes = zip(before.shape, after.shape, strict=False)
+            if before.rank != after.rank or any(
+                self.n.b.bounds.equal(a, b) is False for a, b in sizes
+            ):
+                raise BiremeError("BM2004", f"a step makes {after.type} of {before.type}")
 
     def _unrolled(self, steps: int) -> list[Tensor]:
         n = self.n
