@@ -1,9 +1,11 @@
-"""Latency of zoo models against ONNX Runtime, and as a fraction of this machine's peak: `make bench`.
+"""Latency of zoo models against ONNX Runtime, and as a fraction of this machine's peak: `make
+bench`.
 
-Each engine runs in a process of its own; rounds are interleaved, so that both meet the same machine; the
-median of a round's runs is one sample, the table gives the median over rounds and their spread. Outputs are
-compared before anything is timed. Operations are those of direct convolution and matrix product, the peak is
-that of float32 multiply-adds measured in the same run (benchmarks/peak.c), times the threads.
+Each engine runs in a process of its own; rounds are interleaved, so that both meet the same
+machine; the median of a round's runs is one sample, the table gives the median over rounds and
+their spread. Outputs are compared before anything is timed. Operations are those of direct
+convolution and matrix product, the peak is that of float32 multiply-adds measured in the same run
+(benchmarks/peak.c), times the threads.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ import numpy as np
 
 from bireme import zoo
 from bireme.cli.output import print_table
-from bireme.codegen.artefact import write_file
 from bireme.codegen.compiler import compile_graph
 from bireme.codegen.cost import CONTRACTIONS, multiply_adds
+from bireme.codegen.files import write_file
 from bireme.frontend import onnx
 from bireme.ir import Graph
 from bireme.targets.registry import find
@@ -42,7 +44,7 @@ Run = Callable[[Feed], list[np.ndarray[Any, Any]]]
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table. Times are milliseconds; `low` and `high` are the spread over rounds."""
+    """One line of the table. Times are in milliseconds, `low` and `high` the spread of rounds."""
 
     model: str
     engine: str
@@ -54,6 +56,7 @@ class Result:
 
 
 def load_bireme(folder: Path, threads: int) -> Run:
+    """Runs the artefact."""
     import bireme as bm
 
     program = bm.load(folder / "model.bireme", threads=threads)
@@ -61,6 +64,7 @@ def load_bireme(folder: Path, threads: int) -> Run:
 
 
 def load_onnxruntime(folder: Path, threads: int) -> Run:
+    """Runs the ONNX file."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -80,12 +84,21 @@ class Peer:
     """An engine in a process of its own."""
 
     def __init__(self, engine: str, folder: Path, threads: int) -> None:
-        command = [sys.executable, "-m", "benchmarks.peers", "--serve", engine, str(folder), str(threads)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.peers",
+            "--serve",
+            engine,
+            str(folder),
+            str(threads),
+        ]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def ask(self, request: tuple[str, Any]) -> Any:
         """Sends `("run", feed)` or `("time", seconds)`."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         pickle.dump(request, self._process.stdin)
         self._process.stdin.flush()
         return pickle.load(self._process.stdout)
@@ -114,7 +127,7 @@ def serve(engine: str, folder: Path, threads: int) -> None:
 
 
 def time_runs(run: Run, feed: Feed, seconds: float) -> float:
-    """Median milliseconds of the runs that fit in `seconds`, at least three, after one to warm up."""
+    """Median milliseconds of the runs that fit in `seconds`, at least three, warmed up."""
     run(feed)
     times: list[float] = []
     end = perf_counter() + seconds
@@ -166,7 +179,14 @@ def compare_outputs(model: str, peers: Sequence[Peer], feed: Feed) -> None:
 
 
 def measure(
-    model: str, threads: int, folder: Path, feed: Feed, products: int, peak: float, rounds: int, seconds: float
+    model: str,
+    threads: int,
+    folder: Path,
+    feed: Feed,
+    products: int,
+    peak: float,
+    rounds: int,
+    seconds: float,
 ) -> list[Result]:
     """Interleaved rounds of all engines."""
     peers = [Peer(engine, folder, threads) for engine in ENGINES]
@@ -201,11 +221,20 @@ def print_results(results: Sequence[Result]) -> None:
                 f"{theirs.peak_fraction:.0%}",
             )
         )
-    columns = ("model", "threads", "Bireme ms", "ONNX Runtime ms", "ratio", "of peak", "its of peak")
+    columns = (
+        "model",
+        "threads",
+        "Bireme ms",
+        "ONNX Runtime ms",
+        "ratio",
+        "of peak",
+        "its of peak",
+    )
     print_table("median over rounds [least, most], float32, batch 1", columns, rows)
 
 
 def main() -> None:
+    """Compiles, measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=MODELS, help="zoo models with float inputs")
     parser.add_argument("--threads", type=int, nargs="+", default=(1, 2))
@@ -227,7 +256,14 @@ def main() -> None:
             for threads in options.threads:
                 print(f"measuring {model} with {threads} threads", flush=True)
                 results += measure(
-                    model, threads, Path(scratch, model), feed, products, peak, options.rounds, options.seconds
+                    model,
+                    threads,
+                    Path(scratch, model),
+                    feed,
+                    products,
+                    peak,
+                    options.rounds,
+                    options.seconds,
                 )
     print_results(results)
     if options.json:

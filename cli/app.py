@@ -1,7 +1,7 @@
 """Commands and options of the command line.
 
-Exit codes: 0 done; 1 the model, its inputs or the artefact are at fault (or `check` found nodes that cannot
-be compiled); 2 the command line itself is wrong.
+Exit codes: 0 done; 1 the model, its inputs or the artefact are at fault (or `check` found nodes
+that cannot be compiled); 2 the command line itself is wrong.
 """
 
 from __future__ import annotations
@@ -43,10 +43,14 @@ def compile(
     target: Target = "x86",
     dim: Dim = None,
     constant: Constant = None,
-    jobs: Annotated[int | None, typer.Option(help="Compile processes. Default: one a core.", min=1)] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Compile processes. Default: one a core.", min=1)
+    ] = None,
     cache: Annotated[bool, typer.Option(help="Use the kernel cache.")] = True,
     cache_dir: Annotated[Path | None, typer.Option(help="Folder of the kernel cache.")] = None,
-    dump_ir: Annotated[Path | None, typer.Option(help="Write the IR around every pass here.")] = None,
+    dump_ir: Annotated[
+        Path | None, typer.Option(help="Write the IR around every pass here.")
+    ] = None,
     verify: Annotated[bool, typer.Option(help="Verify the IR after every pass.")] = False,
     json: Json = False,
 ) -> None:
@@ -60,8 +64,12 @@ def compile(
 @app.command()
 def run(
     artefact: Artefact,
-    input: Annotated[Path | None, typer.Option("--input", "-i", help="Inputs by name (.npz).")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Outputs by name (.npz).")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", "-i", help="Inputs by name (.npz).")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Outputs by name (.npz).")
+    ] = None,
     dim: Dim = None,
     threads: Threads = None,
     profile: Annotated[bool, typer.Option(help="Print the time of every op.")] = False,
@@ -71,7 +79,7 @@ def run(
     from bireme.cli.run import run as run_artefact
 
     with reporting_errors(json):
-        run_artefact(artefact, input, output, dim, threads, profile, json)
+        run_artefact(artefact, source, output, dim, threads, profile, json)
 
 
 @app.command()
@@ -95,7 +103,9 @@ def inspect(artefact: Artefact, json: Json = False) -> None:
 @app.command()
 def bench(
     artefact: Artefact,
-    input: Annotated[Path | None, typer.Option("--input", "-i", help="Inputs by name (.npz).")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--input", "-i", help="Inputs by name (.npz).")
+    ] = None,
     dim: Dim = None,
     threads: Threads = None,
     seconds: Annotated[float, typer.Option(help="How long to measure.", min=0.01)] = 3.0,
@@ -105,7 +115,7 @@ def bench(
     from bireme.cli.bench import run
 
     with reporting_errors(json):
-        run(artefact, input, dim, threads, seconds, json)
+        run(artefact, source, dim, threads, seconds, json)
 
 
 @app.command()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from bireme.cli.options import parse_constants, parse_dims
 from bireme.cli.output import megabytes, print_json, progress_bar
-from bireme.codegen.artefact import write_file
 from bireme.codegen.cache import KernelCache, default_folder
 from bireme.codegen.compiler import Options, Report, compile_graph
+from bireme.codegen.files import write_file
 from bireme.frontend import onnx
 from bireme.passes.manager import dump_to
 from bireme.targets.registry import find
@@ -45,7 +45,8 @@ def run(
         return
     for record in report.passes:
         print(record)
-    print(f"{report.kernels} kernels in {report.launches} steps, {megabytes(report.code_bytes)} of code")
+    code = megabytes(report.code_bytes)
+    print(f"{report.kernels} kernels in {report.launches} steps, {code} of code")
     arena, bound = megabytes(report.arena_bytes), megabytes(report.arena_lower_bound)
     print(f"arena {arena}, lower bound {bound}; weights {megabytes(report.weight_bytes)}")
     print(f"{output}: {megabytes(len(data))} in {report.seconds:.1f} s")
@@ -60,7 +61,5 @@ def _figures(report: Report) -> dict[str, object]:
         "weight_bytes": report.weight_bytes,
         "code_bytes": report.code_bytes,
         "seconds": report.seconds,
-        "passes": [
-            {"name": r.name, "seconds": r.seconds, "gain": r.gain} for r in report.passes
-        ],
+        "passes": [{"name": r.name, "seconds": r.seconds, "gain": r.gain} for r in report.passes],
     }

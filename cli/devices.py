@@ -12,17 +12,15 @@ from bireme.targets.registry import find, names
 
 def run(json: bool) -> None:
     """Lists targets and this machine's processor."""
-    rows = []
-    for name in names():
-        description = find(name).description
-        levels = [level.name for level in description.levels]
-        rows.append({"target": name, "levels": levels, "channel_block": description.channel_block})
+    levels = {name: [level.name for level in find(name).description.levels] for name in names()}
     machine = {"architecture": platform.machine(), "cpu": _cpu(), "threads": pool_threads()}
     if json:
-        print_json({"targets": rows, "machine": machine})
+        targets = [{"target": name, "levels": found} for name, found in levels.items()]
+        print_json({"targets": targets, "machine": machine})
         return
-    print_table("", ("target", "code for"), [(r["target"], ", ".join(r["levels"])) for r in rows])
-    print(f"this machine: {machine['cpu']} ({machine['architecture']}), {machine['threads']} threads")
+    rows = [(name, ", ".join(found)) for name, found in levels.items()]
+    print_table("", ("target", "code for"), rows)
+    print("this machine: {cpu} ({architecture}), {threads} threads".format(**machine))
 
 
 def _cpu() -> str:

@@ -34,7 +34,9 @@ def parse_constants(options: Sequence[str] | None) -> dict[str, Array]:
     for option in options or ():
         name, equals, path = option.partition("=")
         if not equals:
-            raise BiremeError("BM6002", f"expected NAME=FILE.npy; found {option!r}", where="--constant")
+            raise BiremeError(
+                "BM6002", f"expected NAME=FILE.npy; found {option!r}", where="--constant"
+            )
         try:
             constants[name] = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:

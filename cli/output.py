@@ -1,4 +1,4 @@
-"""How commands talk: text for people on a terminal, one JSON object for scripts, errors on stderr."""
+"""How commands talk: text for people, one JSON object for scripts, errors on stderr."""
 
 from __future__ import annotations
 
@@ -65,7 +65,12 @@ def reporting_errors(json: bool) -> Iterator[None]:
     try:
         yield
     except BiremeError as error:
-        fields = {"code": error.code, "where": error.where, "message": error.detail, "hint": error.hint}
+        fields = {
+            "code": error.code,
+            "where": error.where,
+            "message": error.detail,
+            "hint": error.hint,
+        }
         _report(fields, str(error), json)
     except RuntimeFault as error:
         where = error.node or error.op

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from pathlib import Path
 from time import perf_counter
 
@@ -11,7 +10,8 @@ import numpy as np
 
 from bireme.cli.options import parse_dims, random_inputs, read_inputs
 from bireme.cli.output import print_json, print_table
-from bireme.ir import Array, BiremeError
+from bireme.codegen.files import write_file
+from bireme.ir import Array
 from bireme.runtime import Model, Session
 
 
@@ -32,16 +32,18 @@ def run(
     outputs = session.run(feed)
     milliseconds = (perf_counter() - start) * 1e3
     if target:
-        _write(target, outputs)
+        write_file(target, _npz(outputs))
     if json:
         shapes = {
             name: {"dtype": str(value.dtype), "shape": list(value.shape)}
             for name, value in outputs.items()
         }
-        steps = [vars(entry) for entry in session.profile()]
-        print_json({"milliseconds": milliseconds, "outputs": shapes, "profile": steps})
+        entries = [vars(entry) for entry in session.profile()]
+        print_json({"milliseconds": milliseconds, "outputs": shapes, "profile": entries})
         return
-    rows = [(name, value.dtype, list(value.shape), _summary(value)) for name, value in outputs.items()]
+    rows = [
+        (name, value.dtype, list(value.shape), _summary(value)) for name, value in outputs.items()
+    ]
     print_table("", ("output", "type", "shape", "values"), rows)
     print(f"{milliseconds:.2f} ms, peak memory {session.peak_bytes / 1e6:.2f} MB without weights")
     if profile:
@@ -51,7 +53,13 @@ def run(
             "",
             ("ms", "share", "kind", "op", "node"),
             [
-                (f"{s.nanoseconds / 1e6:.3f}", f"{100 * s.nanoseconds / total:.1f}%", s.kind, s.op, s.node)
+                (
+                    f"{s.nanoseconds / 1e6:.3f}",
+                    f"{100 * s.nanoseconds / total:.1f}%",
+                    s.kind,
+                    s.op,
+                    s.node,
+                )
                 for s in steps
             ],
         )
@@ -63,16 +71,7 @@ def _summary(value: Array) -> str:
     return first + (", …" if flat.size > 6 else "")
 
 
-def _write(path: Path, arrays: dict[str, Array]) -> None:
-    """Writes an .npz file whole or not at all. Raises BM3006."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as error:
-        raise BiremeError("BM3006", str(error.strerror), where=str(path)) from None
+def _npz(arrays: dict[str, Array]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()

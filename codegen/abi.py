@@ -1,6 +1,7 @@
 """The one signature of all CPU kernels (docs/artefact.md):
 
-`int32_t kernel(void* const* args, const int64_t* dims, void* workspace, int64_t begin, int64_t end)`
+`int32_t kernel(void* const* args, const int64_t* dims, void* workspace, int64_t begin, int64_t
+end)`
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from bireme.ir import DType, TensorType
 _TABLE = 1 << 16
 _SCRATCH = 1 << 40
 
-# (emitter, argument buffers, workspace, begin, end) → an int32 that is not 0 when an index was out of
-# range, or None for a kernel that cannot fail.
+# (emitter, argument buffers, workspace, begin, end) → an int32 that is not 0 when an index was out
+# of range, or None for a kernel that cannot fail.
 Body = Callable[[Emitter, list[Buffer], Buffer, Expr, Expr], "Expr | None"]
 
 
@@ -68,7 +69,7 @@ def _argument(emitter: Emitter, label: str, tensor: TensorType, address: Expr) -
 
 
 def workspace_view(emitter: Emitter, workspace: Buffer, byte_offset: Expr, dtype: DType) -> Buffer:
-    """Elements of `dtype` in the thread's scratch memory from `byte_offset` on (a multiple of 64)."""
+    """Elements of `dtype` in the thread's scratch memory, from a multiple of 64 bytes on."""
     tir = tirx.decl_buffer([_SCRATCH], storage(dtype), name=f"scratch_{dtype.label}")
     address = tirx.address_of(tirx.BufferLoad(workspace.tir, [byte_offset]))
     base = pointer("scratch_address", storage(dtype))

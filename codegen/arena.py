@@ -1,8 +1,8 @@
 """Gives the plan's arena tensors their places: who is alive when, then the memory planner.
 
-The instruction list is the time line. A tensor lives from the first to the last instruction that touches
-it, through whatever views. In a loop that is not enough: a tensor that exists before the loop, or whose
-rows the loop fills, must last until the loop is left.
+The instruction list is the time line. A tensor lives from the first to the last instruction that
+touches it, through whatever views. In a loop that is not enough: a tensor that exists before the
+loop, or whose rows the loop fills, must last until the loop is left.
 """
 
 from __future__ import annotations

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -17,7 +14,7 @@ import xxhash
 from bireme.codegen.link import PAGE, Image
 from bireme.codegen.plan import Plan
 from bireme.codegen.scalars import Scalars
-from bireme.ir import BiremeError, DType
+from bireme.ir import DType
 from bireme.runtime import schema
 
 MAGIC = b"BIREME\x1a\n"
@@ -68,29 +65,6 @@ def artefact_bytes(
     for start, data in sections:
         whole[start : start + len(data)] = data
     return bytes(whole)
-
-
-def write_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes the file whole or not at all. Raises BM3006."""
-    target = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, target)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as error:
-        raise BiremeError("BM3006", str(error.strerror), where=str(path)) from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _round_up(value: int, multiple: int) -> int:

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 
 from bireme.codegen.cache import CompiledKernel, KernelCache, entry_key
 from bireme.codegen.spec import KernelSpec
-from bireme.codegen.wire import receive, send
+from bireme.codegen.wire import Refusal, Request, receive, send
 from bireme.ir import BiremeError
 from bireme.targets.registry import Target
 
@@ -35,20 +35,20 @@ class _Worker:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def compile(self, target: Target, job: _Job) -> CompiledKernel:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        spec = job.spec
-        request = (target.name, job.level, spec.text, dict(spec.weights), spec.symbols)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
-            send(self._process.stdin, request)
+            send(self._process.stdin, Request(target.name, job.level, job.spec))
             answer = receive(self._process.stdout)
         except OSError:
             answer = None
         if isinstance(answer, CompiledKernel):
             return answer
-        if answer is None:
-            raise BiremeError("BM3005", f"the compiler crashed on the kernel\n{spec.text}")
-        code, detail, where, hint = answer  # type: ignore[misc]
-        raise BiremeError(code, detail, where=where, hint=hint)
+        if isinstance(answer, Refusal):
+            where = job.spec.node or answer.where
+            raise BiremeError(answer.code, answer.detail, where=where, hint=answer.hint)
+        detail = f"the compiler crashed on the kernel\n{job.spec.text}"
+        raise BiremeError("BM3005", detail, where=job.spec.node)
 
     def close(self) -> None:
         self._process.kill()
@@ -70,7 +70,7 @@ def compile_kernels(
     """
     levels = target.description.levels
     work = [
-        _Job(spec, number, entry_key(spec.key, f"{target.name}/{level.name}", ""))
+        _Job(spec, number, entry_key(spec.key, f"{target.name}/{level.name}"))
         for spec in specs
         for number, level in enumerate(levels)
     ]

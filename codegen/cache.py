@@ -1,8 +1,9 @@
-"""Compiled kernels on disk, so that a model compiled again, or another with equal layers, is ready at once.
+"""Compiled kernels on disk, so that a model compiled again, or another with equal layers, is ready
+at once.
 
 An entry's key covers the kernel's specification, the instruction set, and the compiler itself (its
-version and its own source), so nothing is ever invalidated. Files are written whole or not at all, and
-checked when read; a cache that cannot be written to is only slower.
+version and its own source), so nothing is ever invalidated. Files are written whole or not at all,
+and checked when read; a cache that cannot be written to is only slower.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,7 +18,8 @@ from pathlib import Path
 
 import xxhash
 
-from bireme.ir.dims import Dim, parse
+from bireme.codegen.files import write_file
+from bireme.ir import BiremeError, Dim, parse
 
 _MAGIC = b"BIREKRN1"
 
@@ -50,8 +51,9 @@ def compiler_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def entry_key(spec_key: str, level: str, schedule: str) -> str:
-    text = "\0".join((spec_key, level, schedule, compiler_fingerprint()))
+def entry_key(spec_key: str, level: str) -> str:
+    """The cache key of a specification compiled for one instruction set."""
+    text = "\0".join((spec_key, level, compiler_fingerprint()))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -78,11 +80,8 @@ class KernelCache:
         folder = self._folder / key[:2]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=folder)
-            with os.fdopen(handle, "wb") as file:
-                file.write(_encode(kernel))
-            os.replace(name, folder / key)
-        except OSError:
+            write_file(folder / key, _encode(kernel))
+        except (OSError, BiremeError):
             self._folder = None
 
 

@@ -99,7 +99,8 @@ def _groups(shape: tuple[Dim, ...], inputs: list[TensorType]) -> list[list[int]]
 def _merge(tensor: TensorType, shape: tuple[Dim, ...], groups: list[list[int]]) -> TensorType:
     missing = len(shape) - tensor.rank
     sizes: list[Dim] = [
-        product([tensor.shape[a - missing] if a >= missing else 1 for a in group]) for group in groups
+        product([tensor.shape[a - missing] if a >= missing else 1 for a in group])
+        for group in groups
     ]
     while sizes and sizes[0] == 1:
         sizes.pop(0)

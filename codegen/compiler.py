@@ -106,5 +106,3 @@ def _fill_launches(plan: Plan, compiled: list[list[CompiledKernel]]) -> None:
             needed = substitute(level.workspace, sizes)
             scratch = needed if scratch == 0 else maximum(scratch, needed)
         launch.workspace = scratch
-
-

@@ -6,7 +6,8 @@ from bireme.ir import Dim, Op, product
 
 CONTRACTIONS = frozenset({"matmul", "conv", "conv_transpose"})
 
-# Rough speed of one core, to tell launches that are worth waking a thread for from those that are not.
+# Rough speed of one core, to tell launches that are worth waking a thread for from those that are
+# not.
 _FLOPS_PER_NS = 40
 _BYTES_PER_NS = 8
 
@@ -34,5 +35,6 @@ def multiply_adds(op: Op) -> Dim:
         return op.result.type.elements * x.shape[-1]
     if op.name == "conv_transpose":
         return x.elements * product(w.shape[1:])
-    filters = op.result.type.shape[1] * op.attrs["out_block"]
+    block: int = op.attrs["out_block"]
+    filters = op.result.type.shape[1] * block
     return op.result.type.elements * (w.elements // filters)

@@ -1,15 +1,14 @@
 """The value of any tensor of a kernel at any index: how fused groups become expressions.
 
-Every op has a *rule* that says what one element of its result is, in terms of elements of its operands.
-`Evaluator.at` applies rules from a result back to the kernel's arguments, so a chain of ops becomes one
-expression and no intermediate tensor exists. An index may be a vector in one dimension; rules are
-written so that they need not know.
+Every op has a *rule* that says what one element of its result is, in terms of elements of its
+operands. `Evaluator.at` applies rules from a result back to the kernel's arguments, so a chain of
+ops becomes one expression and no intermediate tensor exists. An index may be a vector in one
+dimension; rules are written so that they need not know.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from tvm import tirx
 from tvm.ir.expr import TensorLoad
@@ -81,18 +80,18 @@ class Evaluator:
         return result
 
     def _held(self, value: Expr) -> Expr:
-        """`bind`, but integers that wrap around stay unknown to TVM, which takes them for positive."""
+        """`bind`, but integers that may wrap around stay unknown to TVM."""
         is_plain = lanes_of(value) > 1 or isinstance(value, _PLAIN)
         return self.emit.bind(value) if is_plain else self.emit.opaque(value)
 
     def broadcast_at(self, value: Value, at: Index) -> Expr:
         """`at` for an operand that is broadcast to the rank and sizes of the index."""
         shape = value.type.shape
-        tail = at[len(at) - len(shape):]
+        tail = at[len(at) - len(shape) :]
         return self.at(value, [index(0) if d == 1 else i for d, i in zip(shape, tail, strict=True)])
 
     def report(self, code: int, condition: Expr) -> None:
-        """Notes a run-time fault (docs/artefact.md) where the condition holds; lanes are allowed."""
+        """Notes a run-time fault (docs/artefact.md) where the condition holds, on any lane."""
         if self.faults is None:
             raise BiremeError("BM3004", "this template cannot report run-time faults")
         lanes = lanes_of(condition)

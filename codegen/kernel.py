@@ -11,7 +11,16 @@ from bireme.codegen.collapse import collapse, flatten_positions
 from bireme.codegen.evaluate import Evaluator, fault_register, fault_status
 from bireme.codegen.rules import RULES
 from bireme.codegen.spec import KernelSpec
-from bireme.codegen.templates import convolution, matmul, pointwise, recurrent, rows, scatter
+from bireme.codegen.templates import (
+    convolution,
+    matmul,
+    pointwise,
+    recurrent,
+    rows,
+    scan,
+    scatter,
+    sort,
+)
 from bireme.codegen.templates.common import Emission, Work
 from bireme.codegen.tir import Buffer, Emitter, Expr
 from bireme.ir import Graph
@@ -47,10 +56,8 @@ def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -
         evaluator = Evaluator(emit, dict(zip(graph.inputs, inputs, strict=True)), RULES)
         if any(op.name in FAULTY for op in graph.body.ops):
             evaluator.faults = fault_register(emit)
-        results = buffers[len(inputs):]
-        emission = Emission(
-            graph, emit, evaluator, inputs, results, workspace, begin, end, level
-        )
+        results = buffers[len(inputs) :]
+        emission = Emission(graph, emit, evaluator, inputs, results, workspace, begin, end, level)
         works.append(template(emission))
         return fault_status(emit, evaluator.faults) if evaluator.faults else None
 
@@ -66,6 +73,8 @@ TEMPLATES: tuple[tuple[Callable[[Graph], bool], Callable[[Emission], Work]], ...
     (rows.matches, rows.emit),
     (recurrent.matches, recurrent.emit),
     (scatter.matches, scatter.emit),
+    (scan.matches, scan.emit),
+    (sort.matches, sort.emit),
     (lambda graph: True, pointwise.emit),
 )
 

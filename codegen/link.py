@@ -1,9 +1,10 @@
 """Links kernel objects into one position-independent code image, without a linker.
 
-Kernels are compiled as position-independent code that refers only to itself, to its own constants and to
-a few functions of the C library. Their sections are laid out one after another and every reference is
-resolved here, so the loader has nothing left to do but to fill a table of imported functions
-(docs/artefact.md). Relocation formulas are those of the System V ABI, AMD64 supplement, table 4.9.
+Kernels are compiled as position-independent code that refers only to itself, to its own constants
+and to a few functions of the C library. Their sections are laid out one after another and every
+reference is resolved here, so the loader has nothing left to do but to fill a table of imported
+functions (docs/artefact.md). Relocation formulas are those of the System V ABI, AMD64 supplement,
+table 4.9.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _place(layout: _Layout, data: bytes, entry: str) -> int:
             raise BiremeError("BM3005", f"a kernel has writable data in section {section.name}")
         alignment = max(_ALIGNMENT, section["sh_addralign"])
         placed[number] = layout.append(section.data(), alignment)
-    address = None
+    address: int | None = None
     for section in elf.iter_sections():
         if isinstance(section, RelocationSection) and section["sh_info"] in placed:
             _collect(layout, elf, section, placed)
@@ -125,6 +126,8 @@ def _patch(
     elif kind in (_PC32, _PLT32, _PC64):
         address = layout.stubs[target] if isinstance(target, str) else target
     else:
-        raise BiremeError("BM3005", f"a kernel has a reference of kind {kind}, which needs a linker")
+        raise BiremeError(
+            "BM3005", f"a kernel has a reference of kind {kind}, which needs a linker"
+        )
     value = address + addend - place
     struct.pack_into("<q" if kind == _PC64 else "<i", layout.code, place, value)

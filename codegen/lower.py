@@ -9,11 +9,12 @@ from bireme.codegen.plan import Instruction, Plan, SizeCheck, Source, Tensor
 from bireme.codegen.spec import KernelSpec, kernel_spec
 from bireme.ir import BiremeError, Block, Dim, Graph, Op, TensorType, Value, symbol
 
+
 def lower(graph: Graph) -> tuple[Plan, list[KernelSpec]]:
     """The plan of a fused graph and the distinct kernels it launches.
 
-    `tasks` and `workspace` of the launches, and places in the arena, are filled in later, when kernels
-    are compiled and memory is planned. Raises BM3004 for an op that no kernel holds.
+    `tasks` and `workspace` of the launches, and places in the arena, are filled in later, when
+    kernels are compiled and memory is planned. Raises BM3004 for an op that no kernel holds.
     """
     lowering = _Lowering(graph)
     lowering.run()
@@ -54,7 +55,9 @@ class _Lowering:
                 self._copy(self._tensor[value], number, Source("copy", name))
 
     def _outputs_in_place(self, values: Sequence[Value]) -> set[int]:
-        """Makes the ops that produce outputs write where the caller wants them; gives those outputs."""
+        """Makes the ops that produce outputs write where the caller wants them; gives those
+        outputs.
+        """
         done = set()
         for number, value in zip(self.plan.outputs, values, strict=True):
             root = _root(value)
@@ -180,8 +183,10 @@ class _Lowering:
             self._copy(self._tensor[value], number, Source(op.name, op.node))
         return carried
 
-    def _advance(self, op: Op, block: Block, yields: Sequence[Value], carried: Sequence[int]) -> None:
-        """Copies a body's results to the carried memory; through spare memory where they overlap."""
+    def _advance(
+        self, op: Op, block: Block, yields: Sequence[Value], carried: Sequence[int]
+    ) -> None:
+        """Copies a body's results to the carried memory, by way of spare memory if need be."""
         where = Source(op.name, op.node)
         arguments = set(block.arguments)
         moves = []

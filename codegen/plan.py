@@ -1,7 +1,7 @@
 """Fused graph → plan: tensors with places, a flat list of instructions, and every size as a scalar.
 
-The plan here is plain data; `bireme.codegen.artefact` writes it down in the layout that docs/artefact.md
-describes. Names of enum values are those of `runtime/schema/model.fbs`.
+The plan here is plain data; `bireme.codegen.artefact` writes it down in the layout that
+docs/artefact.md describes. Names of enum values are those of `runtime/schema/model.fbs`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The plan's scalar program: every size the runtime needs, as a straight-line table.
 
-Equal expressions share an entry. docs/artefact.md describes the program, `runtime/schema/model.fbs` its
-layout.
+Equal expressions share an entry. docs/artefact.md describes the program, `runtime/schema/model.fbs`
+its layout.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bireme.ir import Dim
+from bireme.ir.dims import Atom
 
 _FORMS = {"//": "FloorDiv", "%": "Mod", "min": "Min", "max": "Max"}
 
@@ -50,10 +51,10 @@ class Scalars:
     def all(self, dims: Sequence[Dim]) -> list[int]:
         return [self.of(d) for d in dims]
 
-    def _atom(self, atom: object) -> int:
+    def _atom(self, atom: Atom) -> int:
         if isinstance(atom, str):
             return self._add(Entry("Symbol", self._symbols[atom]))
-        op, left, right = atom  # type: ignore[misc]
+        op, left, right = atom
         return self._add(Entry(_FORMS[op], self.of(left), self.of(right)))
 
     def _add(self, entry: Entry) -> int:

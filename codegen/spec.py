@@ -1,9 +1,10 @@
 """A kernel's specification: the fused group by itself, in a form that equal groups share.
 
-The text is a module whose function is the group's region, with inputs named `a0, a1, ...`, symbols named
-`s0, s1, ...` and constants `c0, c1, ...` in order of appearance, and no source locations. Layers that
-differ only in names have equal text, so they share one kernel; the text, with the values of the
-constants inside, is also the key of the kernel cache and all that a compile worker needs.
+The text is a module whose function is the group's region, with inputs named `a0, a1, ...`, symbols
+named `s0, s1, ...` and constants `c0, c1, ...` in order of appearance, and no source locations.
+Layers that differ only in names have equal text, so they share one kernel; the text, with the
+values of the constants inside, is also the key of the kernel cache and all that a compile worker
+needs.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from bireme.ir.opdef import AttrKind
 
 @dataclass(frozen=True, eq=False)
 class KernelSpec:
-    """See the module's docstring. `symbols` lists the original names of `s0, s1, ...`."""
+    """See the module's docstring. `symbols` lists the original names of `s0, s1, ...`; `node` names
+    the first place in the model that needs the kernel, for messages.
+    """
 
     text: str
     weights: Mapping[str, Array]
     symbols: tuple[str, ...]
+    node: str = ""
 
     @property
     def key(self) -> str:
@@ -61,7 +65,7 @@ def kernel_spec(kernel: Op) -> KernelSpec:
         made = builder.op(op.name, [values[v] for v in op.operands], **attrs)
         values.update(zip(op.results, made.results, strict=True))
     graph.set_outputs([(f"r{i}", values[v]) for i, v in enumerate(block.yields)])
-    return KernelSpec(graph.text(), graph.weights, tuple(names))
+    return KernelSpec(graph.text(), graph.weights, tuple(names), kernel.node)
 
 
 def _symbols(block: Block) -> list[str]:

@@ -1,8 +1,9 @@
 """A small vocabulary for writing TensorIR loop nests by hand.
 
-An `Emitter` collects statements in the order they are written; loops and branches are `with` blocks.
-Index expressions are int64. Buffers are flat: the caller computes the offset, which lets an index be a
-vector in any dimension. An expression may have several lanes; `match` widens scalars to them.
+An `Emitter` collects statements in the order they are written; loops and branches are `with`
+blocks. Index expressions are int64. Buffers are flat: the caller computes the offset, which lets an
+index be a vector in any dimension. An expression may have several lanes; `match` widens scalars to
+them.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def compute(dtype: DType) -> str:
 
 
 def const(value: Any, dtype: str) -> Expr:
+    """A constant of a TVM type."""
     return tirx.const(value, dtype)
 
 
@@ -48,6 +50,7 @@ def index(value: Any) -> Expr:
 
 
 def lanes_of(expr: Expr) -> int:
+    """How many elements an expression has: 1 for a scalar."""
     return int(expr.ty.dtype.lanes)
 
 
@@ -85,6 +88,7 @@ def reinterpret(expr: Expr, dtype: str) -> Expr:
 
 
 def is_int(expr: Expr) -> bool:
+    """Whether an expression is an integer constant."""
     return isinstance(expr, tirx.IntImm)
 
 
@@ -117,9 +121,7 @@ class Emitter:
     # --- structure ------------------------------------------------------------------------------
 
     @contextmanager
-    def loop(
-        self, name: str, extent: Any, *, start: Any = 0, kind: Any = SERIAL
-    ) -> Iterator[Expr]:
+    def loop(self, name: str, extent: Any, *, start: Any = 0, kind: Any = SERIAL) -> Iterator[Expr]:
         """A loop over [start, start + extent); a loop of one step leaves no trace."""
         if is_int(index(extent)) and int(index(extent)) == 1:
             yield index(start)
@@ -138,10 +140,19 @@ class Emitter:
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """What is remembered inside is forgotten outside; statements go where they would without it."""
+        """What is remembered inside is forgotten outside; statements go where they would without
+        it.
+        """
         self._memos.append({})
         yield
         self._memos.pop()
+
+    @contextmanager
+    def repeat(self, condition: Expr) -> Iterator[None]:
+        """A loop that runs while the condition, which reads memory, holds."""
+        self._push()
+        yield
+        self.add(ts.While(condition, self._pop()))
 
     def add(self, statement: Any) -> None:
         self._frames[-1].append(statement)
@@ -171,7 +182,8 @@ class Emitter:
         if isinstance(plain, (tirx.Var, tirx.IntImm, tirx.FloatImm)):
             return value
         if lanes_of(value) > 1 and scalar_type(value) == "bool":
-            # TVM's analysis of a named vector comparison fails ("mismatched types"): keep it as bytes.
+            # TVM's analysis of a named vector comparison fails ("mismatched types"): keep it as
+            # bytes.
             return from_storage(self.opaque(cast(value, "uint8"), "mask"), DType.BOOL)
         if isinstance(value, TensorLoad):
             return self._named(value, stem)
@@ -191,10 +203,11 @@ class Emitter:
         """`bind`, but TVM's simplifier cannot look through the name.
 
         Sizes and quotients of sizes go through here: substituted into each other they grow, and TVM
-        0.27 then takes some of them for a division by zero. Floats and vectors do, because a polynomial
-        in a polynomial would grow without end, and comparisons of vectors upset its analysis. So does what protects an operation from its operand: the
-        simplifier drops a guard inside a `Select` with the same condition, though LLVM evaluates both
-        sides. LLVM sees through it.
+        0.27 then takes some of them for a division by zero. Floats and vectors do, because a
+        polynomial in a polynomial would grow without end, and comparisons of vectors upset its
+        analysis. So does what protects an operation from its operand: the simplifier drops a guard
+        inside a `Select` with the same condition, though LLVM evaluates both sides. LLVM sees
+        through it.
         """
         if isinstance(value, tirx.IntImm):
             return value
@@ -298,7 +311,10 @@ def to_storage(value: Expr, dtype: DType) -> Expr:
         return cast(value, storage(dtype))
     bits = reinterpret(value, "uint32")
     bits, one, shift, half, quiet = match(
-        bits, const(1, "uint32"), const(16, "uint32"), const(0x7FFF, "uint32"),
+        bits,
+        const(1, "uint32"),
+        const(16, "uint32"),
+        const(0x7FFF, "uint32"),
         const(0x40, "uint32"),
     )
     rounded = (bits + half + ((bits >> shift) & one)) >> shift

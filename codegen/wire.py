@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import pickle
-from typing import BinaryIO
+from dataclasses import dataclass
+from typing import IO
+
+from bireme.codegen.spec import KernelSpec
 
 
-def send(stream: BinaryIO, message: object) -> None:
+@dataclass(frozen=True)
+class Request:
+    """Compile `spec` for a level of a target."""
+
+    target: str
+    level: int
+    spec: KernelSpec
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a kernel was not compiled: the fields of a BiremeError."""
+
+    code: str
+    detail: str
+    where: str = ""
+    hint: str = ""
+
+
+def send(stream: IO[bytes], message: object) -> None:
     """Writes one message."""
     data = pickle.dumps(message)
     stream.write(len(data).to_bytes(8, "little") + data)
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> object:
+def receive(stream: IO[bytes]) -> object:
     """Reads one message; None at the end of the stream."""
     head = stream.read(8)
     if len(head) < 8:

@@ -1,8 +1,8 @@
 """Reads the text in a picture with three networks of PaddleOCR, compiled by Bireme.
 
-`make demo` runs this. The networks (text detector, direction classifier, text recogniser) ship inside the
-package rapidocr-onnxruntime, which also cuts the picture up and decodes what comes out; only the engine
-that runs the networks differs between the two columns that are printed.
+`make demo` runs this. The networks (text detector, direction classifier, text recogniser) ship in
+the package rapidocr-onnxruntime, which also cuts the picture up and decodes what comes out; only
+the engine that runs the networks differs between the two columns that are printed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def draw_picture(path: Path | None) -> np.ndarray[Any, Any]:
     return np.clip(np.asarray(page)[:, :, ::-1] + noise, 0, 255).astype(np.uint8)
 
 
-def with_engine(runs: dict[str, Callable[[Any], list[Any]]] | None) -> tuple[RapidOCR, list[Timed]]:
+def with_engine(
+    runs: dict[str, Callable[[Any], list[Any]]] | None,
+) -> tuple[RapidOCR, list[Timed]]:
     """A reader whose networks run on ONNX Runtime, or on `runs`."""
     reader = RapidOCR()
     places = {
@@ -91,7 +93,7 @@ def with_engine(runs: dict[str, Callable[[Any], list[Any]]] | None) -> tuple[Rap
 
 
 def compile_networks(folder: Path) -> dict[str, Path]:
-    """Compiles the three networks for this processor's family; each artefact takes any picture size."""
+    """Compiles the three networks; each artefact takes any picture size."""
     folder.mkdir(parents=True, exist_ok=True)
     artefacts = {}
     with progress_bar(quiet=False) as tell:
@@ -117,8 +119,8 @@ def peak_memory() -> int:
 def main() -> int:
     """Compiles, reads with both engines, compares; the exit code says whether the text is right."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("picture", nargs="?", type=Path, help="a picture with text; default: a drawn one")
-    parser.add_argument("--folder", type=Path, default=Path("build/demo"), help="where artefacts go")
+    parser.add_argument("picture", nargs="?", type=Path, help="a picture; default: a drawn one")
+    parser.add_argument("--folder", type=Path, default=Path("build/demo"), help="for artefacts")
     options = parser.parse_args()
 
     artefacts = compile_networks(options.folder)
@@ -147,13 +149,15 @@ def main() -> int:
     for name, mine, peer in zip(NETWORKS, our_times, their_times, strict=True):
         calls = len(mine.seconds) // ROUNDS
         a, b = (1e3 * median(t.seconds[calls:]) for t in (mine, peer))
-        table.append((name, f"{a:.2f}", f"{b:.2f}", f"{b / a:.2f}", megabytes(artefacts[name].stat().st_size)))
+        size = megabytes(artefacts[name].stat().st_size)
+        table.append((name, f"{a:.2f}", f"{b:.2f}", f"{b / a:.2f}", size))
     print()
     columns = ("network", "Bireme ms", "ONNX Runtime ms", "ratio", "artefact")
     print_table(f"latency of a call, {os.cpu_count()} processors", columns, table)
     sessions = sum(program.peak_bytes for program in programs.values())
     print(f"\nmemory of the three sessions {megabytes(sessions)}; ", end="")
-    print(f"peak of this process {megabytes(peak_memory())} (after compiling {megabytes(compiled_peak)})")
+    peaks = (megabytes(peak_memory()), megabytes(compiled_peak))
+    print("peak of this process {} (after compiling {})".format(*peaks))
 
     wanted = list(LINES) if options.picture is None else expected_lines
     if [_plain(x) for x in read_lines] != [_plain(x) for x in wanted]:

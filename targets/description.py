@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class InstructionSet:
     """One level of a CPU's instruction set, and what a kernel may count on there.
 
-    `vector_bits` is the width of a register, `registers` how many there are. `llvm` holds the fields of
-    TVM's LLVM target.
+    `vector_bits` is the width of a register, `registers` how many there are. `llvm` holds the
+    fields of TVM's LLVM target.
     """
 
     name: str
@@ -27,8 +27,8 @@ class InstructionSet:
 class Description:
     """A target. Cache sizes are in bytes and for one core; `levels` are best first.
 
-    `channel_block` is how many channels stand together in the blocked layout of convolutions, the same
-    for all levels, so that one graph serves every level.
+    `channel_block` is how many channels stand together in the blocked layout of convolutions, the
+    same for all levels, so that one graph serves every level.
     """
 
     target: str

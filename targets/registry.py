@@ -1,7 +1,8 @@
 """The table of targets: the one place where a new target is added.
 
-A target's module is imported only when it is asked for; it defines `CHIPS`, descriptions by chip name, and
-`compile_kernel`, which turns a kernel's specification into code for one of the chip's levels.
+A target's module is imported only when it is asked for; it defines `CHIPS`, descriptions by chip
+name, and `compile_kernel`, which turns a kernel's specification into code for one of the chip's
+levels.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bireme.codegen.artefact import write_file
 from bireme.codegen.compiler import Options, Progress, Report, compile_graph
+from bireme.codegen.files import write_file
 from bireme.ir import Array, BiremeError, Graph
 from bireme.runtime import Model, Session
 from bireme.targets.registry import find
@@ -19,7 +19,8 @@ __all__ = ["Program", "compile", "load"]
 
 
 class Program:
-    """A compiled model, ready to run. Calls on one program must not overlap; make a `Session` a thread.
+    """A compiled model, ready to run. Calls on one program must not overlap; make a `Session` a
+    thread.
 
     Attributes:
         model: the loaded artefact; names, types and shapes of inputs and outputs.
@@ -35,7 +36,9 @@ class Program:
         self._session = Session(model, threads=threads)
 
     def __call__(self, *inputs: Any, **named: Any) -> dict[str, Array]:
-        """Runs the model on arrays given in order, by name, or as one mapping; gives outputs by name."""
+        """Runs the model on arrays given in order, by name, or as one mapping; gives outputs by
+        name.
+        """
         feed: dict[str, Any] = dict(named)
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
             feed.update(inputs[0])
@@ -54,7 +57,9 @@ class Program:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the artefact, whole or not at all. Raises BM3006."""
         if self._data is None:
-            raise BiremeError("BM3006", "the program was loaded from a file: copy it", where=str(path))
+            raise BiremeError(
+                "BM3006", "the program was loaded from a file: copy it", where=str(path)
+            )
         write_file(path, self._data)
 
 
@@ -70,9 +75,9 @@ def compile(
 ) -> Program:
     """Compiles a model for a target and loads it.
 
-    `model` is a path, bytes or ModelProto of ONNX, or a Graph. `dims` fixes symbolic sizes (`{"batch": 1}`)
-    or gives them a range (`{"batch": range(1, 65)}`); `constants` turns inputs into data. `threads` is the
-    most that a run may use. Raises BiremeError.
+    `model` is a path, bytes or ModelProto of ONNX, or a Graph. `dims` fixes symbolic sizes
+    (`{"batch": 1}`) or gives them a range (`{"batch": range(1, 65)}`); `constants` turns inputs
+    into data. `threads` is the most that a run may use. Raises BiremeError.
     """
     if isinstance(model, Graph):
         graph = model

@@ -14,7 +14,6 @@ from bireme.ir import Dim, Graph, evaluate
 from bireme.ir.dims import symbols_of
 from bireme.targets.description import InstructionSet
 
-
 # What a symbolic size is taken for when loops are divided: a guess that only speed depends on.
 TYPICAL = 64
 
@@ -70,7 +69,8 @@ def vector_lanes(bits: int) -> int:
 def vectorised(
     emitter: Emitter, extent: Any, lanes: int, body: Callable[[Expr, int], None], *, start: Any = 0
 ) -> None:
-    """Runs `body(position, lanes)` over [start, start + extent): whole vectors, then single elements.
+    """Runs `body(position, lanes)` over [start, start + extent): whole vectors, then single
+    elements.
 
     `position` is a vector of consecutive numbers, or a scalar in the tail.
     """

@@ -1,11 +1,12 @@
 """Matrix product and convolution in float arithmetic: a register-tiled kernel over packed columns.
 
-Both are the same sum: an output at (row, column) adds up products of an element of the left operand, which
-depends on the row, and one of the right operand, which depends on the column. Columns come in blocks of
-16 that stand together in memory. The loops are, from outside in: tasks (a run of rows times a group of
-column blocks), column tiles, row tiles, the terms of the sum, and the tile itself, written out so that its
-accumulators stay in registers. Elementwise ops that follow are applied to the accumulators before they are
-stored; a zero `pad` at the end becomes a store into the inner part of a larger result.
+Both are the same sum: an output at (row, column) adds up products of an element of the left
+operand, which depends on the row, and one of the right operand, which depends on the column.
+Columns come in blocks of 16 that stand together in memory. The loops are, from outside in: tasks (a
+run of rows times a group of column blocks), column tiles, row tiles, the terms of the sum, and the
+tile itself, written out so that its accumulators stay in registers. Elementwise ops that follow are
+applied to the accumulators before they are stored; a zero `pad` at the end becomes a store into the
+inner part of a larger result.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile
 from bireme.codegen.tir import Buffer, Expr, const, index, match
 from bireme.ir import Dim, DType, Fusion, Graph, Op, Value, ceildiv, product
 
-# Bytes of weights that the column blocks of one task take: they should stay in the second-level cache.
+# Bytes of weights that the column blocks of one task take: they should stay in the second-level
+# cache.
 _GROUP_BYTES = 256 << 10
 _LEAST_GROUP = 4
 # Column blocks that make gathering the rows of a task worth it.
@@ -39,15 +41,15 @@ RowIndex = tuple[Expr, Expr]
 class Form:
     """A contraction as the template sees it. Index functions take the batch index first.
 
-    `rows` are two axes: an output row and a position in it (a matrix has one output row). `terms` are the
-    loops of the sum. `left(batch, block, row, term)` gives the left element (for depthwise convolution a
-    vector, one element a column), `right(batch, block, lane, term)` the right one at a lane or a vector of
-    lanes, `place(batch, block, row, lane)` the index of the result there.
+    `rows` are two axes: an output row and a position in it (a matrix has one output row). `terms`
+    are the loops of the sum. `left(batch, block, row, term)` gives the left element (for depthwise
+    convolution a vector, one element a column), `right(batch, block, lane, term)` the right one at
+    a lane or a vector of lanes, `place(batch, block, row, lane)` the index of the result there.
 
-    `gather_right` says that right elements are scattered in memory: each column tile is gathered in scratch
-    memory first. `gather_left` does the same for the rows of a task: rows that lie a multiple of 4 KiB apart
-    would otherwise drive each other out of the first-level cache. `unroll` writes the loops of the sum out,
-    so that neighbouring rows share what they load.
+    `gather_right` says that right elements are scattered in memory: each column tile is gathered in
+    scratch memory first. `gather_left` does the same for the rows of a task: rows that lie a
+    multiple of 4 KiB apart would otherwise drive each other out of the first-level cache. `unroll`
+    writes the loops of the sum out, so that neighbouring rows share what they load.
     """
 
     anchor: Value
@@ -165,7 +167,7 @@ class _Kernel:
         return Work(division.work.tasks, self._panel_bytes() + self._lines_bytes())
 
     def _columns(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:
-        """All column tiles of a task: whole tiles, then single blocks, then the incomplete block."""
+        """All column tiles of a task: whole ones, single blocks, then the incomplete block."""
         emit, width = self.emit_, self.tile.blocks
         columns = self.form.columns
         ragged = not (isinstance(columns, int) and columns % COLUMNS == 0)
@@ -236,7 +238,9 @@ class _Kernel:
         rows: Expr | None,
         number: Expr,
     ) -> None:
-        """Register tile `number` of a task. With `rows` only that many rows exist, with `lanes` columns."""
+        """Register tile `number` of a task. With `rows` only that many rows exist, with `lanes`
+        columns.
+        """
         emit, form = self.emit_, self.form
         vector = tirx.Ramp(index(0), index(1), COLUMNS)
         sums = [
@@ -273,9 +277,7 @@ class _Kernel:
                 with emit.when(index(i) < rows):
                     self._store(batch, blocks, (row, at[i]), sums[i], lanes)
 
-    def _sum(
-        self, terms: Sequence[Dim], at: Index, accumulate: Callable[[Index], None]
-    ) -> None:
+    def _sum(self, terms: Sequence[Dim], at: Index, accumulate: Callable[[Index], None]) -> None:
         if not terms:
             accumulate(at)
             return
@@ -308,7 +310,9 @@ class _Kernel:
         return (tile * self.emit_.dim(depth) + k) * index(self.tile.rows)
 
     def _gather_lines(self, batch: Index, block: Expr, span: tuple[Expr, ...]) -> None:
-        """Copies the left elements of a task's rows to scratch memory; missing rows repeat the last."""
+        """Copies the left elements of a task's rows to scratch memory; missing rows repeat the
+        last.
+        """
         emit, lines, height = self.emit_, self._lines, self.tile.rows
         if lines is None:
             return
@@ -333,7 +337,9 @@ class _Kernel:
         return (flat * index(width) + index(number)) * index(COLUMNS)
 
     def _gather(self, batch: Index, first: Expr, width: int, lanes: Expr | None) -> None:
-        """Copies the right elements of a column tile to scratch memory, one step of the sum together."""
+        """Copies the right elements of a column tile to scratch memory, one step of the sum
+        together.
+        """
         emit, panel = self.emit_, self._panel
         if panel is None:
             return
@@ -373,9 +379,7 @@ class _Kernel:
         with emit.loop("lane", lanes) as lane:
             self._element(batch, block, row, lane, emit.load(register, lane))
 
-    def _element(
-        self, batch: Index, block: Expr, row: RowIndex, lane: Expr, total: Expr
-    ) -> None:
+    def _element(self, batch: Index, block: Expr, row: RowIndex, lane: Expr, total: Expr) -> None:
         e, form = self.e, self.form
         where = form.place(batch, block, row, lane)
         with e.emit.scope():
@@ -385,9 +389,7 @@ class _Kernel:
                 target = [i + index(s) for i, s in zip(where, shift, strict=True)]
                 e.emit.store(buffer, buffer.offset(target), e.evaluator.at(value, where))
 
-    def _borders(
-        self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]
-    ) -> None:
+    def _borders(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:
         """Zeroes the border of padded results next to the rows of a task."""
         for output, buffer in zip(self.e.graph.outputs, self.e.results, strict=True):
             owner = output.owner
@@ -396,7 +398,13 @@ class _Kernel:
             self._border(owner, buffer, batch, first, count, span)
 
     def _border(
-        self, pad: Op, buffer: Buffer, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]
+        self,
+        pad: Op,
+        buffer: Buffer,
+        batch: Index,
+        first: Expr,
+        count: Expr,
+        span: tuple[Expr, ...],
     ) -> None:
         emit = self.emit_
         top, left = pad.attrs["before"][-3:-1]
@@ -416,9 +424,8 @@ class _Kernel:
                 inner = emit.bind(row + emit.dim(top))
                 clear(block, inner, index(0), emit.dim(left))
                 clear(block, inner, emit.bind(width + emit.dim(left)), emit.dim(right))
-            with emit.when(first_row == index(0)):
-                with emit.loop("row", emit.dim(top)) as row:
-                    clear(block, row, index(0), whole)
+            with emit.when(first_row == index(0)), emit.loop("row", emit.dim(top)) as row:
+                clear(block, row, index(0), whole)
             with emit.when(last_row == rows):
                 below = emit.bind(rows + emit.dim(top))
                 with emit.loop("row", emit.dim(bottom), start=below) as row:
@@ -426,6 +433,7 @@ class _Kernel:
 
 
 def chunk_size(division: Division) -> int:
+    """Output rows, or positions of the one output row, that a task takes."""
     return division.output_rows if division.positions is None else division.positions
 
 
@@ -496,5 +504,3 @@ def _is_zero_border(pad: Op | None, anchor: Op) -> bool:
         return True
     value = pad.operands[1].constant
     return value is not None and float(value) == 0.0
-
-

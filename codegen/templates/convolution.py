@@ -14,7 +14,9 @@ from bireme.ir import Graph, Op
 
 
 def matches(graph: Graph) -> bool:
-    """Whether the group is a 2-D convolution to blocks of 16 channels, dense or depthwise, without pads."""
+    """Whether the group is a 2-D convolution to blocks of 16 channels, dense or depthwise, without
+    pads.
+    """
     anchor = contraction.anchor_of(graph)
     if anchor is None or anchor.name != "conv":
         return False
@@ -31,6 +33,7 @@ def matches(graph: Graph) -> bool:
 
 
 def emit(e: Emission) -> Work:
+    """Emits the kernel of a group that `matches`."""
     anchor = contraction.anchor_of(e.graph)
     assert anchor is not None
     depthwise = anchor.operands[1].type.rank == 4

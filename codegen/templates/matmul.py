@@ -10,8 +10,8 @@ from bireme.codegen.templates.tiles import COLUMNS
 from bireme.codegen.tir import Expr, index, match
 from bireme.ir import Dim, Graph, Op, Value
 
-# With fewer rows than this, gathering columns first costs more than it saves; and with fewer products or
-# columns, gathering rows.
+# With fewer rows than this, gathering columns first costs more than it saves; and with fewer
+# products or columns, gathering rows.
 _ROWS_WORTH_GATHERING = 4
 _DEPTH_WORTH_GATHERING = 256
 _COLUMNS_WORTH_GATHERING = 128
@@ -26,6 +26,7 @@ def matches(graph: Graph) -> bool:
 
 
 def emit(e: Emission) -> Work:
+    """Emits the kernel of a group that `matches`."""
     anchor = contraction.anchor_of(e.graph)
     assert anchor is not None
     return contraction.emit(e, _form(e, anchor))

@@ -1,8 +1,8 @@
 """The register tile of a contraction: rows × column blocks that are accumulated in registers.
 
 A step of the innermost loop multiplies one element of each of `rows` rows with `blocks` vectors of
-columns. All accumulators, the vectors and one broadcast element must fit in the registers; within that, a
-shape is best when few multiply-adds are spent on rows that do not exist.
+columns. All accumulators, the vectors and one broadcast element must fit in the registers; within
+that, a shape is best when few multiply-adds are spent on rows that do not exist.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from bireme.targets.description import InstructionSet
 
 # Columns in a block: what the packed weights of the graph use on every level.
 COLUMNS = 16
-# Rows that a task takes at a time are a multiple of this, so that tiles of 2, 3, 4, 6, 7, 12 and 14 fit.
+# Rows that a task takes at a time are a multiple of this, so that tiles of 2, 3, 4, 6, 7, 12 and 14
+# fit.
 ROW_GROUP = 84
 # Fewer independent accumulators than this leave the multiply-add units waiting for each other.
 _LATENCY_HIDING = 8
-# Bytes of weights that one tile may walk through again and again: half of a usual second-level cache.
+# Bytes of weights that one tile may walk through again and again: half of a usual second-level
+# cache.
 _PANEL_BYTES = 600 << 10
 
 
@@ -32,7 +34,8 @@ class Tile:
 def choose_tile(
     level: InstructionSet, rows: int | None, blocks: int, depth: int | None, grouped: bool
 ) -> Tile:
-    """The tile for `rows` rows (None: any number), at most `blocks` column blocks, `depth` products.
+    """The tile for `rows` rows (None: any number), at most `blocks` column blocks, `depth`
+    products.
 
     `grouped` says that tasks start at multiples of ROW_GROUP rows.
     """

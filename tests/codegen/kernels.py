@@ -22,7 +22,9 @@ Array = np.ndarray[Any, Any]
 
 
 def group(
-    inputs: Sequence[TensorType], body: Callable[..., Value | Sequence[Value]], kind: str = "pointwise"
+    inputs: Sequence[TensorType],
+    body: Callable[..., Value | Sequence[Value]],
+    kind: str = "pointwise",
 ) -> Op:
     """A graph holding one `kernel` op whose region is what `body(builder, *arguments)` builds."""
     graph = Graph()
@@ -44,7 +46,7 @@ def run_kernel(
     level: InstructionSet = LEVELS[0],
     split: int = 1,
 ) -> tuple[int, list[Array]]:
-    """Status and results of the kernel's native code. `split` cuts the tasks into that many calls."""
+    """Status and results of a kernel's native code; `split` is the number of calls."""
     sizes = sizes or {}
     spec = kernel_spec(kernel)
     emitted = emit_kernel(spec, level)

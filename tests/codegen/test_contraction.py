@@ -1,4 +1,4 @@
-"""Register-tiled convolutions and matrix products against the reference, at sizes around the tiles."""
+"""Register-tiled convolutions and matrix products, at sizes around the tiles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ N, H, W = symbol("n"), symbol("h"), symbol("w")
 def conv_group(
     x, filters, stride=1, dilation=1, depthwise=False, plain=False, pad=0, residual=False, dtype=F32
 ):
-    """conv → + bias → (+ residual) → relu → (pad), on channel blocks."""
+    """Conv → + bias → (+ residual) → relu → (pad), on channel blocks."""
     channels = x[1] if plain else x[1] * COLUMNS
     if depthwise:
         w = (x[1], *filters[1:], COLUMNS)
@@ -65,7 +65,20 @@ def conv_group(
         (conv_group((2, 1, 7, 7, 16), (2, 1, 1), residual=True), {}),
         (conv_group((1, 2, 13, 29, 16), (1, 3, 3), stride=2, residual=True), {}),
         (conv_group((1, 1, 12, 16, 16), (5, 3, 1), dilation=2), {}),
-        (conv_group((1, 3, 21, 15, ), (2, 7, 7), stride=2, plain=True), {}),
+        (
+            conv_group(
+                (
+                    1,
+                    3,
+                    21,
+                    15,
+                ),
+                (2, 7, 7),
+                stride=2,
+                plain=True,
+            ),
+            {},
+        ),
         (conv_group((1, 2, 10, 8, 16), (2, 1, 1), pad=1), {}),
         (conv_group((1, 2, 9, 30, 16), (2, 3, 3), pad=2), {}),
         (conv_group((1, 3, 10, 19, 16), (3, 3, 3), depthwise=True), {}),

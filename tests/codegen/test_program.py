@@ -1,4 +1,4 @@
-"""Whole graphs through passes, kernels, artefact and runtime: control flow, views, sizes, memory."""
+"""Whole graphs through passes, kernels, artefact and runtime."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_if_reads_outer_values():
 
 
 def fibonacci() -> Graph:
-    """while a < limit: a, b = b, a + b: each step needs both old values."""
+    """While a < limit: a, b = b, a + b: each step needs both old values."""
     graph = Graph()
     scalar = TensorType(F32, ())
     a, c, limit = (graph.add_input(name, scalar) for name in ("a", "b", "limit"))
