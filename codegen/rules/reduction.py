@@ -59,6 +59,20 @@ def better(largest: bool, dtype: DType) -> Combine:
     return before
 
 
+def tied(dtype: DType) -> Combine:
+    """Whether neither of two elements comes before the other in the order of `better`.
+
+    Asked for by itself: TVM turns a negated comparison round, which NaN does not allow.
+    """
+
+    def same(x: Expr, y: Expr) -> Expr:
+        if not dtype.is_float:
+            return equal(x, y)
+        return either(equal(x, y), both(tirx.isnan(x), tirx.isnan(y)))
+
+    return same
+
+
 def arg_better(op: Op) -> Combine:
     """Whether a later element x displaces y in argmax or argmin: NaN counts as the best of both."""
     largest, last, dtype = op.name == "argmax", op.attrs["last"], op.operands[0].type.dtype
@@ -135,13 +149,12 @@ def _topk(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     axis = op.attrs["axis"] % x.type.rank
     extent = emit.dim(x.type.shape[axis])
     before = better(op.attrs["largest"], x.type.dtype)
-    lanes = lanes_in(at)
+    same, lanes = tied(x.type.dtype), lanes_in(at)
 
     def rank(k: Expr, own: Expr) -> Expr:
         def ahead(folded: Index) -> Expr:
             other = evaluator.at(x, replaced(at, axis, folded[0]))
-            strictly, not_worse = before(other, own), tirx.Not(before(own, other))
-            wins = either(strictly, both(not_worse, folded[0] < k))
+            wins = either(before(other, own), both(same(own, other), folded[0] < k))
             return cast(wins, "int64")
 
         return fold_one(emit, DType.I64, lanes, index(0), [extent], ahead, add)
