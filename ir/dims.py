@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import keyword
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Union
 
 from bireme.ir.errors import BiremeError
@@ -312,6 +312,7 @@ _BINARY: dict[type[ast.operator], Callable[[Dim, Dim], Dim]] = {
 }
 
 
+@lru_cache(maxsize=1 << 14)
 def parse(text: str) -> Dim:
     """Reads what `str` of a dimension prints. Raises BM2006."""
     try:

@@ -27,7 +27,7 @@ SYMBOLS = "bireme.symbols"
 class SymbolRange:
     """Sizes a symbol may take, both ends inclusive; `most` None means no bound.
 
-    `hint` is typical. Raises BM6002 for a range without sizes.
+    `hint` is a typical size, brought into the range. Raises BM6002 for a range without sizes.
     """
 
     least: int = 0
@@ -37,6 +37,8 @@ class SymbolRange:
     def __post_init__(self) -> None:
         if self.least < 0 or (self.most is not None and self.most < self.least):
             raise BiremeError("BM6002", f"no size lies between {self.least} and {self.most}")
+        most = self.hint if self.most is None else self.most
+        object.__setattr__(self, "hint", max(self.least, min(self.hint, most)))
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,12 @@ def test_symbol_ranges() -> None:
     assert graph.symbols["m"] == SymbolRange(2)
 
 
+def test_hints_lie_in_the_range() -> None:
+    assert SymbolRange(4, 8).hint == 4
+    assert SymbolRange(0, 8, 100).hint == 8
+    assert SymbolRange(2, None, 100).hint == 100
+
+
 @pytest.mark.parametrize("sizes", [(-1, None, 1), (5, 4, 1)])
 def test_impossible_ranges_are_refused(sizes: tuple[int, int | None, int]) -> None:
     with pytest.raises(BiremeError) as caught:
