@@ -39,7 +39,7 @@ class PadOnce(Pass):
 
     def run(self, graph: Graph, _description: Description, /) -> Outcome:
         moved = sum(_share(op) for op in graph.walk() if pads_with_zeros(op))
-        return Outcome(moved > 0, f"spared {count(moved, 'copy')}" if moved else "")
+        return Outcome(moved > 0, f"spared {count(moved, 'pad')}" if moved else "")
 
 
 def _share(pad: Op) -> bool:

@@ -1,16 +1,18 @@
 """Identities of element-wise arithmetic.
 
-Exact for integers. For floats every rule keeps infinities and NaNs; two things may differ from the
-op by op result: the sign of a zero (`x + 0` is `x`), and rounding where constants are combined.
+Exact for integers. For floats every rule keeps the infinities and NaNs of its operands; what may
+differ from the op by op result is the sign of a zero (`x + 0` is `x`) and, where constants are
+combined, rounding and the overflow of a sum half way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import frexp, isfinite
 
 import numpy as np
 
-from bireme.ir import Builder, DType, Op, Value
+from bireme.ir import Array, Builder, DType, Op, Value
 from bireme.ir.reference import run_op
 from bireme.passes.rewrite import Rule, rule
 from bireme.passes.values import producer, producer_for_one, uniform, weight_name
@@ -82,21 +84,21 @@ def _cast_of_widening(op: Op, b: Builder) -> Value | None:
     return b.op("cast", [x], dtype=op.attrs["dtype"]).result
 
 
+# Binary digits that a float keeps of an integer.
+_DIGITS = {DType.F16: 11, DType.BF16: 8, DType.F32: 24, DType.F64: 53}
+
+
 def _holds(wide: DType, narrow: DType) -> bool:
     """Whether `wide` has every value of `narrow`."""
-    if narrow is DType.BOOL:
+    if narrow is wide or narrow is DType.BOOL:
         return True
-    if wide is DType.BOOL:
+    if wide is DType.BOOL or (narrow.is_float and wide.is_integer):
         return False
-    if wide.is_float and narrow.is_float:
-        return (
-            np.can_cast(narrow.numpy, wide.numpy)
-            if DType.BF16 not in (wide, narrow)
-            else (wide in (DType.F32, DType.F64) or wide is narrow)
-        )
-    if wide.is_float or narrow.is_float:
-        return wide is DType.F64 and narrow.bits <= 32 and not narrow.is_float
-    return np.can_cast(narrow.numpy, wide.numpy)
+    if wide.is_integer:
+        return np.can_cast(narrow.numpy, wide.numpy)
+    if narrow.is_integer:
+        return narrow.bits - narrow.is_signed <= _DIGITS[wide]
+    return wide.bits > narrow.bits
 
 
 @rule("where")
@@ -188,8 +190,18 @@ def _combined_constants(op: Op, b: Builder) -> Value | None:
     (combined,) = run_op(op.name, [a for a in arrays if a is not None])
     if combined.size > max(a.size for a in arrays if a is not None):
         return None
+    if op.name == "mul" and not _keeps_range(combined, [a for a in arrays if a is not None]):
+        return None
     larger = first if first.type.rank >= outer.type.rank else outer
     return b.op(op.name, [x, b.constant(combined, weight_name(larger))]).result
+
+
+def _keeps_range(product: Array, factors: Sequence[Array]) -> bool:
+    """Whether a product of constants neither overflows nor vanishes where its factors do not."""
+    if product.dtype.kind in "iu":
+        return True
+    usual = np.isfinite(product) & (product != 0)
+    return bool((usual | ~np.logical_and(*(np.isfinite(f) & (f != 0) for f in factors))).all())
 
 
 def _with_constant(op: Op) -> tuple[Value, Value] | None:

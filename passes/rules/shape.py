@@ -168,6 +168,19 @@ def _reduction_of_unit_axes(op: Op, b: Builder) -> Value | None:
     return b.op("reshape", op.operands, shape=op.result.type.shape).result
 
 
+@rule("avg_pool", "max_pool")
+def _pool_of_everything(op: Op, b: Builder) -> Value | None:
+    """One window that is the whole picture: a reduction."""
+    (x,), attrs = op.operands, op.attrs
+    spatial = x.type.shape[2:]
+    if attrs["kernel"] != spatial or any(attrs["pads"]) or set(attrs["dilations"]) != {1}:
+        return None
+    if attrs["block"] > 1 or len(op.results) > 1:
+        return None
+    name = "reduce_mean" if op.name == "avg_pool" else "reduce_max"
+    return b.op(name, [x], axes=range(2, x.type.rank), keepdims=True).result
+
+
 @rule("gather")
 def _gather_of_one(op: Op, b: Builder) -> Value | None:
     """One index that is known and exists: a slice."""
@@ -207,6 +220,7 @@ RULES: list[Rule] = [
     _broadcast_by_itself,
     _concat_of_concat,
     _reduction_of_unit_axes,
+    _pool_of_everything,
     _gather_of_one,
     _unpack_of_pack,
 ]

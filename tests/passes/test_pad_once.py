@@ -27,7 +27,7 @@ def test_a_residual_reads_the_inner_part():
     z = net.conv(net.b.pad(y, **widths), 4, 3, pad=0, node="b")
     graph = net.done(net.b.relu(net.b.add(z, y)))
     with same_results(graph, sizes=SIZES):
-        assert apply(graph, PadOnce()) == ["spared 1 copy"]
+        assert apply(graph, PadOnce()) == ["spared 1 pad"]
     assert listing(graph, "starts") == "\n".join([
         "%0 = conv(x, a.w)",
         "%1 = relu(%0)",
@@ -51,11 +51,11 @@ def test_a_reader_before_the_pad_and_a_second_convolution():
     net = Net()
     graph = padded_and_read(net, lambda net, y: net.conv(net.b.exp(y), 2, 1, node="c"))
     with same_results(graph, sizes=SIZES):
-        assert apply(graph, PadOnce(), Dce())[0] == "spared 1 copy"
+        assert apply(graph, PadOnce(), Dce())[0] == "spared 1 pad"
     net = Net()
     graph = padded_and_read(net, lambda net, y: net.conv(y, 2, 1, node="c"))
     with same_results(graph, sizes=SIZES):
-        assert apply(graph, PadOnce(), Dce(), Fuse())[0] == "spared 1 copy"
+        assert apply(graph, PadOnce(), Dce(), Fuse())[0] == "spared 1 pad"
     assert kernels(graph) == [
         ("contraction", ["conv", "relu", "pad"]), ("contraction", ["slice", "conv"]),
         ("contraction", ["conv"]),

@@ -6,7 +6,7 @@ import pytest
 from bireme.ir import DType
 from bireme.passes.dce import Dce
 from bireme.passes.simplify import Simplify
-from tests.passes.support import Net, apply, listing, names, same_results
+from tests.passes.support import Net, apply, listing, names, run, same_results
 
 
 def check(net, outputs, expected, *attrs, tolerance=0.0, sizes=({},)):
@@ -82,6 +82,9 @@ BOTH = "both casts stay"
         ((DType.I32, DType.F64, DType.I32), "-> x"),
         ((DType.I64, DType.F64, DType.I64), BOTH),
         ((DType.U8, DType.I8, DType.U8), BOTH),
+        ((DType.I16, DType.F32, DType.F64), "%0 = cast(x, dtype=float64)\n-> %0"),
+        ((DType.I16, DType.F16, DType.F64), BOTH),
+        ((DType.F16, DType.BF16, DType.F32), BOTH),
         ((DType.BOOL, DType.F32, DType.I32), "%0 = cast(x, dtype=int32)\n-> %0"),
         ((DType.BF16, DType.F32, DType.F64), "%0 = cast(x, dtype=float64)\n-> %0"),
     ],
@@ -142,6 +145,18 @@ def test_division_becomes_multiplication_where_that_is_exact(divisor, op):
     assert names(graph.body) == [op]
 
 
+def test_products_of_constants_do_not_leave_the_range():
+    net = Net()
+    x = net.input("x", 4)
+    large, small = np.full(4, 1e30, np.float32), np.full(4, 1e-30, np.float32)
+    up = net.b.mul(net.b.mul(x, net.b.constant(large)), net.b.constant(large))
+    down = net.b.mul(net.b.mul(x, net.b.constant(small)), net.b.constant(small))
+    zero = net.b.mul(net.b.mul(x, net.scalar(0)), net.b.constant(large))
+    graph = net.done(up, down, zero)
+    apply(graph, Simplify())
+    assert names(graph.body) == ["mul"] * 5
+
+
 @pytest.mark.parametrize(("power", "ops"), [(2, ["mul"]), (3, ["mul", "mul"]), (2.5, ["pow"])])
 def test_small_powers_become_products(power, ops):
     net = Net()
@@ -156,6 +171,37 @@ def test_maximum_with_zero_is_relu():
     x, u = net.input("x", 4), net.input("u", 4, dtype=DType.U8)
     relu, stays = net.b.maximum(net.scalar(0), x), net.b.maximum(u, net.scalar(0, np.uint8))
     check(net, [relu, stays], "%0 = relu(x)\n%1 = maximum(u, scalar.1)\n-> %0, %1")
+
+
+SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 3e38, -3e38, 1e-42, 1.0, -1.0, 0.5, 2.5]
+
+
+def every_float_rule():
+    """One graph that most rules on floats apply to."""
+    net = Net()
+    x = net.input("x", len(SPECIAL))
+    b, two, three = net.b, net.scalar(2), net.scalar(3)
+    return net.done(
+        b.add(x, net.scalar(0)), b.sub(x, net.scalar(0)), b.mul(net.scalar(1), x),
+        b.div(x, net.scalar(1)), b.pow(x, net.scalar(1)), b.neg(b.neg(x)), b.relu(b.relu(x)),
+        b.abs(b.neg(x)), b.cast(b.cast(x, dtype=DType.F64), dtype=DType.F32), b.sub(x, three),
+        b.div(x, two), b.pow(x, two), b.pow(x, three), b.maximum(x, net.scalar(0)),
+        b.minimum(b.minimum(x, three), two), b.maximum(b.maximum(x, three), two),
+        b.mul(b.mul(x, three), two), b.floor(b.floor(x)),
+    )  # fmt: skip
+
+
+def test_infinities_and_nans_are_kept():
+    graph = every_float_rule()
+    x = {"x": np.array(SPECIAL, np.float32)}
+    before = run(graph, x)
+    (gain,) = apply(graph, Simplify())
+    assert gain.startswith("applied ")
+    after = run(graph, x)
+    for name, expected in before.items():
+        np.testing.assert_array_equal(np.isnan(after[name]), np.isnan(expected))
+        np.testing.assert_array_equal(np.isinf(after[name]), np.isinf(expected))
+        np.testing.assert_allclose(after[name], expected, rtol=1e-6)
 
 
 # --- shapes ---------------------------------------------------------------------------------------
@@ -288,6 +334,20 @@ def test_gathering_a_row_that_may_not_exist_stays(axis):
     y = net.b.gather(x, net.b.constant(np.asarray(0 if axis == 0 else 4)), axis=axis)
     graph = net.done(y)
     assert apply(graph, Simplify()) == [""]
+
+
+@pytest.mark.parametrize(("pool", "reduction"), [("avg_pool", "mean"), ("max_pool", "max")])
+def test_a_pool_over_the_whole_picture_is_a_reduction(pool, reduction):
+    net = Net()
+    x = net.input("x", "n", 3, 4, 5)
+    window = {"strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1)}
+    y = net.b.op(pool, [x], kernel=(4, 5), **window).result
+    part = net.b.op(pool, [x], kernel=(4, 4), **window).result
+    check(
+        net, [y, part],
+        f"%0 = reduce_{reduction}(x, axes=(2, 3))\n%1 = {pool}(x)\n-> %0, %1", "axes",
+        tolerance=1e-6,
+    )  # fmt: skip
 
 
 # --- sinking --------------------------------------------------------------------------------------
