@@ -15,7 +15,13 @@ N, H = symbol("n"), symbol("h")
 @pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
 @pytest.mark.parametrize(
     ("shape", "other"),
-    [((N, 3, H, 37), (3, 1, 1)), ((N, H), (N, H)), ((5, 7), (7,)), ((1000, 1), (1, 1)), ((0, 3), (3,))],
+    [
+        ((N, 3, H, 37), (3, 1, 1)),
+        ((N, H), (N, H)),
+        ((5, 7), (7,)),
+        ((1000, 1), (1, 1)),
+        ((0, 3), (3,)),
+    ],
 )
 def test_broadcast(shape, other, level):
     kernel = group(
