@@ -20,7 +20,7 @@ from bireme.codegen.abi import workspace_view
 from bireme.codegen.evaluate import Index
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
 from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile
-from bireme.codegen.tir import Buffer, Expr, const, index, match
+from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, match
 from bireme.ir import Dim, DType, Fusion, Graph, Op, Value, ceildiv, product
 
 # Bytes of weights that the column blocks of one task take: they should stay in the second-level
@@ -31,6 +31,8 @@ _LEAST_GROUP = 4
 _GATHERED_GROUP = 16
 # float32 elements in a cache line.
 _LINE = 16
+# An epilogue of so many ops is a loop over the rows of a tile, a shorter one is written out.
+_LONG_EPILOGUE = 5
 # Tasks to have at least, so that threads of unequal speed finish together.
 _LEAST_TASKS = 16
 
@@ -121,6 +123,7 @@ class _Kernel:
         depth = form.depth if isinstance(form.depth, int) else None
         width = 1 if form.unroll else min(blocks, division.group)
         self.tile = choose_tile(e.level, rows, width, depth, grouped)
+        self.anchor = form.anchor.owner
         self._panel: Buffer | None = None
         self._lines: Buffer | None = None
         if form.gather_right:
@@ -128,6 +131,13 @@ class _Kernel:
         if form.gather_left:
             start = e.emit.dim(self._panel_bytes())
             self._lines = workspace_view(e.emit, e.workspace, start, DType.F32)
+
+        at = e.emit.dim(self._panel_bytes() + self._lines_bytes())
+        self._spill = workspace_view(e.emit, e.workspace, at, DType.F32)
+
+    def _spill_bytes(self) -> Dim:
+        """Scratch for the sums of a tile."""
+        return self.tile.rows * self.tile.blocks * COLUMNS * 4
 
     def _panel_bytes(self) -> Dim:
         """Scratch for the gathered right elements of a column tile."""
@@ -164,7 +174,8 @@ class _Kernel:
             self._gather_lines(batch, first_block, span)
             self._columns(batch, first_block, count, span)
             self._borders(batch, first_block, count, span)
-        return Work(division.work.tasks, self._panel_bytes() + self._lines_bytes())
+        scratch = self._panel_bytes() + self._lines_bytes() + self._spill_bytes()
+        return Work(division.work.tasks, scratch)
 
     def _columns(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:
         """All column tiles of a task: whole ones, single blocks, then the incomplete block."""
@@ -270,12 +281,23 @@ class _Kernel:
                     emit.store(sums[i][j], vector, total)
 
         self._sum(form.terms, [], accumulate)
-        for i in range(tile.rows):
-            if rows is None:
-                self._store(batch, blocks, (row, at[i]), sums[i], lanes)
-            else:
-                with emit.when(index(i) < rows):
-                    self._store(batch, blocks, (row, at[i]), sums[i], lanes)
+        if rows is None and len(_downstream(self.anchor)) < _LONG_EPILOGUE:
+            for i in range(tile.rows):
+                self._store(
+                    batch, blocks, (row, at[i]), [_lanes_of(emit, s) for s in sums[i]], lanes
+                )
+            return
+        # Written out for every row the epilogue would be most of the kernel's code.
+        for number, register in enumerate(s for line in sums for s in line):
+            spot = tirx.Ramp(index(number * COLUMNS), index(1), COLUMNS)
+            emit.store(self._spill, spot, emit.load(register, vector))
+        with emit.loop("line", index(tile.rows) if rows is None else rows) as line:
+            starts = [
+                emit.bind((line * index(tile.blocks) + index(j)) * index(COLUMNS))
+                for j in range(tile.blocks)
+            ]
+            spilled = [_lanes_of(emit, self._spill, start) for start in starts]
+            self._store(batch, blocks, (row, emit.bind(first + line)), spilled, lanes)
 
     def _sum(self, terms: Sequence[Dim], at: Index, accumulate: Callable[[Index], None]) -> None:
         if not terms:
@@ -365,19 +387,19 @@ class _Kernel:
         batch: Index,
         blocks: Sequence[Expr],
         row: RowIndex,
-        sums: Sequence[Buffer],
+        sums: Sequence[Callable[[Expr], Expr]],
         lanes: Expr | None,
     ) -> None:
         """Applies the epilogue to a row of accumulators and stores it."""
         emit = self.emit_
         if lanes is None:
             vector = tirx.Ramp(index(0), index(1), COLUMNS)
-            for block, register in zip(blocks, sums, strict=True):
-                self._element(batch, block, row, vector, emit.load(register, vector))
+            for block, total in zip(blocks, sums, strict=True):
+                self._element(batch, block, row, vector, total(vector))
             return
-        (block,), (register,) = blocks, sums
+        (block,), (total,) = blocks, sums
         with emit.loop("lane", lanes) as lane:
-            self._element(batch, block, row, lane, emit.load(register, lane))
+            self._element(batch, block, row, lane, total(lane))
 
     def _element(self, batch: Index, block: Expr, row: RowIndex, lane: Expr, total: Expr) -> None:
         e, form = self.e, self.form
@@ -432,6 +454,16 @@ class _Kernel:
                     clear(block, row, index(0), whole)
 
 
+def _lanes_of(emit: Emitter, sums: Buffer, start: Expr | None = None) -> Callable[[Expr], Expr]:
+    """The sums of a row and block, lane by lane: in a register, or from `start` on in memory."""
+
+    def lanes(lane: Expr) -> Expr:
+        offset, lane = match(index(0) if start is None else start, lane)
+        return emit.load(sums, offset + lane)
+
+    return lanes
+
+
 def chunk_size(division: Division) -> int:
     """Output rows, or positions of the one output row, that a task takes."""
     return division.output_rows if division.positions is None else division.positions
@@ -479,10 +511,10 @@ def anchor_of(graph: Graph) -> Op | None:
     return anchor
 
 
-def _downstream(anchor: Op) -> list[Op]:
+def _downstream(anchor: Op | None) -> list[Op]:
     """Ops of the group that depend on the anchor."""
     found: list[Op] = []
-    ready = [anchor]
+    ready = [anchor] if anchor else []
     while ready:
         for result in ready.pop().results:
             for user, _ in result.uses:
