@@ -30,10 +30,11 @@ class FoldBatchNorm(Pass):
         %0 = conv(%x, %w.1)
         %1 = add(%0, %bias.1)
 
-    A batch_norm of constants becomes `mul` and `add`; a `mul` by a constant that varies along the
-    channels at most moves through an `add` of such a constant, and into the weights of a `conv`,
-    `conv_transpose` or `matmul` that nothing else reads. Products of weights are rounded once more
-    than before, so floating-point results differ by rounding; integers are left alone.
+    A batch_norm of constants becomes `mul` and `add`, two such pairs become one; a `mul` by a
+    constant that varies along the channels at most moves through an `add` of such a constant, and
+    into the weights of a `conv`, `conv_transpose` or `matmul` that nothing else reads. Products of
+    weights are rounded once more than before, so floating-point results differ by rounding;
+    integers are left alone.
     """
 
     name: ClassVar[str] = "fold-batch-norm"
@@ -95,6 +96,34 @@ def _scale_through_bias(op: Op, b: Builder) -> Value | None:
 
 
 @rule("mul")
+def _scale_through_scale_and_bias(op: Op, b: Builder) -> Value | None:
+    """(x * a + c) * d = x * (a * d) + c * d, for constants that do not grow."""
+    for value, factor in _either_way(op):
+        add = producer_for_one(value, "add")
+        for y, bias in _either_way(add) if add is not None else ():
+            scaled = producer_for_one(y, "mul")
+            for x, scale in _either_way(scaled) if scaled is not None else ():
+                products = [_product(scale, factor), _product(bias, factor)]
+                if x.type != op.result.type or any(p is None for p in products):
+                    continue
+                named = zip(products, (scale, bias), strict=True)
+                a, c = (b.constant(product, weight_name(old)) for product, old in named)
+                result: Value = b.add(b.mul(x, a), c)
+                return result
+    return None
+
+
+def _product(x: Value, y: Value) -> Array | None:
+    """The product of two constants, unless it is larger than both."""
+    a, c = x.constant, y.constant
+    if a is None or c is None:
+        return None
+    with np.errstate(all="ignore"):
+        result: Array = np.asarray(a * c)
+    return result if result.size <= max(a.size, c.size) else None
+
+
+@rule("mul")
 def _scale_into_weights(op: Op, b: Builder) -> Value | None:
     for value, factor in _either_way(op):
         weighted = producer_for_one(value, *_SCALE_WEIGHTS)
@@ -151,4 +180,9 @@ def _either_way(op: Op) -> Sequence[tuple[Value, Value]]:
     return [(a, c) for a, c in ((x, y), (y, x)) if c.constant is not None]
 
 
-RULES = [_batch_norm_as_scale, _scale_through_bias, _scale_into_weights]
+RULES = [
+    _batch_norm_as_scale,
+    _scale_through_bias,
+    _scale_through_scale_and_bias,
+    _scale_into_weights,
+]

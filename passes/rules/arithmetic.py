@@ -1,14 +1,13 @@
 """Identities of element-wise arithmetic.
 
 Exact for integers. For floats every rule keeps the infinities and NaNs of its operands; what may
-differ from the op by op result is the sign of a zero (`x + 0` is `x`) and, where constants are
-combined, rounding and the overflow of a sum half way.
+differ from the op by op result is the sign of a zero (`x + 0` is `x`) and, where constants divide
+or are combined, rounding and the overflow of a sum half way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import frexp, isfinite
 
 import numpy as np
 
@@ -128,24 +127,19 @@ def _subtracted_constant(op: Op, b: Builder) -> Value | None:
 
 
 @rule("div")
-def _divided_by_power_of_two(op: Op, b: Builder) -> Value | None:
-    """X / c = x * (1 / c), where 1 / c is exact."""
+def _divided_by_constant(op: Op, b: Builder) -> Value | None:
+    """Makes x * (1 / c) of x / c: the same bits for powers of two, else a rounding apart."""
     x, y = op.operands
     array = y.constant
-    if array is None or not y.type.dtype.is_float or array.size == 0:
-        return None
-    if y.type.dtype is DType.BF16 or not all(map(_is_power_of_two, array.reshape(-1).tolist())):
+    if array is None or y.type.dtype not in (DType.F32, DType.F64) or array.size == 0:
         return None
     with np.errstate(all="ignore"):
         inverse = np.reciprocal(array)
-    if not np.isfinite(inverse).all() or not (np.reciprocal(inverse) == array).all():
+    usual = np.abs(inverse) >= np.finfo(array.dtype).tiny
+    if not (usual & np.isfinite(inverse)).all():
         return None
     result: Value = b.mul(x, b.constant(inverse, weight_name(y)))
     return result
-
-
-def _is_power_of_two(number: float) -> bool:
-    return number != 0 and isfinite(number) and abs(frexp(number)[0]) == 0.5
 
 
 @rule("pow")
@@ -221,7 +215,7 @@ RULES: list[Rule] = [
     _cast_of_widening,
     _where_decided,
     _subtracted_constant,
-    _divided_by_power_of_two,
+    _divided_by_constant,
     _small_power,
     _maximum_with_zero,
     _combined_constants,

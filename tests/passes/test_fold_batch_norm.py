@@ -5,6 +5,7 @@ from bireme.ir import Builder, DType
 from bireme.passes.dce import Dce
 from bireme.passes.fold_batch_norm import FoldBatchNorm
 from bireme.passes.layout import Layout
+from bireme.passes.simplify import Simplify
 from tests.passes.support import Net, apply, listing, names, same_results
 
 
@@ -111,6 +112,16 @@ def test_statistics_that_are_not_constant_stay():
     y = net.b.batch_norm(x, net.weight(3), net.weight(3), mean, net.positive(3))
     graph = net.done(y)
     assert apply(graph, FoldBatchNorm()) == [""]
+
+
+def test_two_normalisations_in_a_row_become_one():
+    net = Net()
+    x = net.input("x", 2, 4, 3, 3)
+    y = net.batch_norm(net.batch_norm(net.b.relu(x)))
+    graph = net.done(y)
+    with same_results(graph, tolerance=1e-5):
+        apply(graph, FoldBatchNorm(), Simplify())
+    assert names(graph.body) == ["relu", "mul", "add"]
 
 
 def test_packed_weights_are_left_alone():
