@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+import rapidocr_onnxruntime
 
+import bireme as bm
 from bireme.runtime import schema
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -70,6 +73,20 @@ def test_classifies_a_picture(classify: Path, tmp_path: Path) -> None:
     status, out, err = output_of(classify, model, write_ppm(tmp_path / "p.ppm", rgb))
     assert (status, err) == (0, "")
     assert out.splitlines() == ["180 degrees  0.6000", "0 degrees    -0.6000"]
+
+
+def test_agrees_with_onnx_runtime_on_the_demo_classifier(classify: Path, tmp_path: Path) -> None:
+    package = Path(rapidocr_onnxruntime.__file__).parent
+    onnx_model = package / "models" / "ch_ppocr_mobile_v2.0_cls_infer.onnx"
+    artefact = tmp_path / "cls.bireme"
+    bm.compile(onnx_model).save(artefact)
+    rgb = np.random.default_rng(3).integers(0, 256, (48, 192, 3), np.uint8)
+    x = (rgb[:, :, ::-1].transpose(2, 0, 1)[None] / np.float32(127.5) - 1).astype(np.float32)
+    (scores,) = onnxruntime.InferenceSession(onnx_model).run(None, {"x": x})[0]
+    status, out, err = output_of(classify, artefact, write_ppm(tmp_path / "p.ppm", rgb))
+    assert (status, err) == (0, "")
+    printed = {line[:12].strip(): float(line[12:]) for line in out.splitlines()}
+    assert printed == pytest.approx({"0 degrees": scores[0], "180 degrees": scores[1]}, abs=1e-4)
 
 
 def test_resizes(classify: Path, tmp_path: Path) -> None:
