@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     cases, left_out = load_cases()
     cases = [c for c in cases if options.op in (None, c.op) and (options.name or "") in c.name]
+    cases = _first(cases, options.most)
     prepare = BACKENDS[options.backend]
     results: list[Result] = []
     started = time.monotonic()
@@ -69,10 +70,22 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--backend", choices=backends, default="compiled")
     parser.add_argument("--op", help="only tests of this operator, listed one by one")
     parser.add_argument("--name", help="only tests whose name contains this")
+    parser.add_argument("--most", type=int, help="at most this many tests of each operator")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--seconds", type=float, default=120.0, help="time limit of one test")
     parser.add_argument("--output", default=str(ROOT / "build" / "conformance"), help="folder")
     return parser.parse_args(arguments)
+
+
+def _first(cases: list, most: int | None) -> list:  # type: ignore[type-arg]
+    """At most `most` cases of each operator."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for case in cases:
+        seen[case.op] += 1
+        if most is None or seen[case.op] <= most:
+            kept.append(case)
+    return kept
 
 
 def _listing(results: list) -> str:  # type: ignore[type-arg]

@@ -13,6 +13,13 @@ from bireme.frontend.onnx.dtypes import dtype_of
 from bireme.ir import Array, BiremeError
 
 _MOST_ELEMENTS = 1 << 40
+# Only data can have these types: the dialect computes with whole bytes. (NumPy type, bits)
+_PACKED = {
+    TensorProto.INT4: (np.int8, 4),
+    TensorProto.UINT4: (np.uint8, 4),
+    TensorProto.INT2: (np.int8, 2),
+    TensorProto.UINT2: (np.uint8, 2),
+}
 
 
 class TensorReader:
@@ -25,10 +32,12 @@ class TensorReader:
     def read(self, tensor: TensorProto, what: str = "") -> Array:
         """The tensor's data; the array must not be written to. Raises BM1003, BM1004, BM1005."""
         what = what or f"tensor {tensor.name!r}"
-        dtype = dtype_of(tensor.data_type, what)
         shape = tuple(tensor.dims)
         if any(d < 0 for d in shape) or math.prod(shape) > _MOST_ELEMENTS:
             raise BiremeError("BM1005", f"{what} has shape {list(shape)}")
+        if tensor.data_type in _PACKED:
+            return self._packed(tensor, what, shape)
+        dtype = dtype_of(tensor.data_type, what)
         if tensor.data_location == TensorProto.EXTERNAL:
             data = self._external(tensor, what, math.prod(shape) * dtype.bytes)
         elif tensor.HasField("raw_data"):
@@ -41,6 +50,16 @@ class TensorReader:
         if dtype.numpy == np.bool_:
             return np.asarray(np.frombuffer(data, np.uint8).reshape(shape) != 0)
         return np.frombuffer(data, dtype.numpy).reshape(shape)
+
+    def _packed(self, tensor: TensorProto, what: str, shape: tuple[int, ...]) -> Array:
+        """Integers of less than a byte, as bytes."""
+        wide, bits = _PACKED[tensor.data_type]
+        if tensor.data_location == TensorProto.EXTERNAL:
+            plain = TensorProto(data_type=tensor.data_type, dims=tensor.dims, name=tensor.name)
+            size = -(-math.prod(shape) * bits // 8)
+            plain.raw_data = bytes(self._external(tensor, what, size))
+            tensor = plain
+        return _typed(tensor, what, shape).astype(wide)
 
     def _external(self, tensor: TensorProto, what: str, size: int) -> memoryview:
         entries = {e.key: e.value for e in tensor.external_data}

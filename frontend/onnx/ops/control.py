@@ -28,13 +28,28 @@ def _if(n: Node) -> list[Tensor]:
     if condition.array is not None:
         chosen = branches[0] if bool(condition.array) else branches[1]
         return n.scope.run(chosen, [], n.b, n.name)
-    blocks = []
+    blocks, ranks = [], []
+    before = len(n.scope.importer.reports)
     for branch in branches:
         block = n.b.block()
         inner = n.b.inner(block, n.name)
-        inner.end(n.scope.run(branch, [], inner, n.name))
+        results = n.scope.run(branch, [], inner, n.name)
+        inner.end(results)
         blocks.append(block)
-    return n.b.at(n.name).region("if", [condition], blocks)
+        ranks.append([t.rank for t in results])
+    n.b.at(n.name)
+    if ranks[0] == ranks[1]:
+        return n.b.region("if", [condition], blocks)
+    if [node.op_type for node in branches[0].node if node.op_type != "Constant"] != ["Squeeze"]:
+        raise BiremeError(
+            "BM1007",
+            "which branch is taken is not known, and their results differ in rank",
+            hint="give the sizes that decide it with --dim NAME=SIZE",
+        )
+    # How exporters write a squeeze of an axis whose size they do not know. Squeezing is checked when
+    # the model runs: an axis that is not 1 is then an error.
+    del n.scope.importer.reports[before:]
+    return n.scope.run(branches[0], [], n.b, n.name)
 
 
 class _Loop:

@@ -169,3 +169,30 @@ def test_operator_without_a_converter_uses_its_onnx_body() -> None:
     inputs = {n: random(2, 3, 8, seed=i) for i, n in enumerate("qkv")}
     expected = onnxruntime_run(source, inputs)["y"]
     np.testing.assert_allclose(run(source, inputs)["y"], expected, rtol=1e-4, atol=1e-6)
+
+
+SQUEEZE = """g (float[N, K] x) => (float[N] y) <int64[1] axis = {{1}}, int64 one = {{1}}> {{
+    k = Shape<start = 1>(x)
+    c = Equal(k, one)
+    y = If (c) <
+        then_branch = then () => (float[N] t) {{ {then} }},
+        else_branch = other () => (float[N, K] e) {{ e = Identity(x) }}
+    >
+}}"""
+
+
+def test_squeeze_of_an_unknown_axis_is_checked_when_it_runs() -> None:
+    graph = load(model(SQUEEZE.format(then="t = Squeeze(x, axis)")))
+    x = random(3, 1)
+    np.testing.assert_array_equal(run(graph, {"x": x})["y"], x[:, 0])
+    with pytest.raises(BiremeError):
+        run(graph, {"x": random(3, 2)})
+
+
+def test_branches_of_different_rank_are_refused_until_sizes_decide() -> None:
+    source = model(SQUEEZE.format(then="t = ReduceSum<keepdims = 0>(x, axis)"))
+    with pytest.raises(BiremeError) as error:
+        load(source)
+    assert error.value.code == "BM1007"
+    assert "--dim" in error.value.hint
+    assert op_names(load(source, dims={"K": 1})) == ["reduce_sum"]

@@ -234,6 +234,16 @@ def test_initializer_is_not_copied() -> None:
     np.testing.assert_array_equal(run(source, {"x": x})["y"], x + WEIGHTS)
 
 
+def test_four_bit_weights_are_unpacked() -> None:
+    source = model("""g (float[4] x) => (float[4] y) <int4[4] w = {-8, 7, 0, -1}, float s = {0.5}> {
+        d = DequantizeLinear(w, s)
+        y = Add(x, d)
+    }""")
+    x = random(4)
+    expected = x + np.array([-4, 3.5, 0, -0.5], np.float32)
+    np.testing.assert_array_equal(run(source, {"x": x})["y"], expected)
+
+
 def test_half_precision_in_typed_fields() -> None:
     source = model("g (float16[2] x) => (float16[2] y) <float16[2] w> { y = Add(x, w) }")
     del source.graph.initializer[:]
