@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bireme.ir import Builder, Dim, Graph, Op, TensorType, Value, product
+from bireme.ir import Builder, Dim, Graph, Op, TensorType, Value
 from bireme.ir.opdef import Array
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.rewrite import Rule, apply, rule
@@ -21,21 +21,19 @@ class Decompose(Pass):
 
     Before::
 
-        %0 = group_norm(%x, %scale, %bias) {groups = 2}      // %x [n, 8, h, w]
+        %0 = conv_transpose(%x, %w) {strides = [2, 2]}       // %x [n, 8, h, w], %w [8, 3, 2, 2]
 
     After::
 
-        %0 = reshape(%x) {shape = [n, 2, 4*h*w]}
-        %1 = layer_norm(%0) {axis = 2}
-        %2 = reshape(%1) {shape = [n, 8, h, w]}
-        %3 = mul(%2, reshape(%scale))
-        %4 = add(%3, reshape(%bias))
+        %0 = conv(%x, %w.1)                                  // %w.1 [12, 8, 1, 1]
+        %1 = reshape(%0) {shape = [n, 3, 2, 2, h, w]}
+        %2 = transpose(%1) {perm = [0, 1, 4, 2, 5, 3]}
+        %3 = reshape(%2) {shape = [n, 3, 2*h, 2*w]}
 
-    The same for `instance_norm`. A `batch_norm` that could not be folded becomes arithmetic. A
-    `conv_transpose` whose windows do not overlap becomes a 1x1 convolution and a transpose. A
-    `conv` or pool over one spatial axis becomes one over two, the first of size 1. Results differ
-    from the original by rounding at most. `softmax`, `layer_norm` and `rms_norm` stay: each is a
-    kernel.
+    A `conv_transpose` whose windows do not overlap becomes a 1x1 convolution and a transpose, a
+    `conv` or pool over one spatial axis one over two, the first of size 1, and a `batch_norm` that
+    could not be folded arithmetic. Results differ from the original by rounding at most. The other
+    normalisations and softmax stay: each is a kernel.
     """
 
     name: ClassVar[str] = "decompose"
@@ -68,21 +66,6 @@ def _batch_norm(op: Op, b: Builder) -> Value:
     factor = b.div(scale, b.sqrt(shifted))
     rank = x.type.rank
     scaled = b.mul(b.sub(x, _per_channel(mean, rank, b)), _per_channel(factor, rank, b))
-    result: Value = b.add(scaled, _per_channel(bias, rank, b))
-    return result
-
-
-@rule("instance_norm", "group_norm")
-def _channel_norm(op: Op, b: Builder) -> Value | None:
-    x, scale, bias = op.operands
-    batch, channels, *spatial = x.type.shape
-    groups: Dim = op.attrs.get("groups", channels)
-    if not isinstance(channels, int) or not isinstance(groups, int):
-        return None
-    rows = b.reshape(x, shape=(batch, groups, channels // groups * product(spatial)))
-    normal = b.layer_norm(rows, axis=2, epsilon=op.attrs["epsilon"])
-    rank = x.type.rank
-    scaled = b.mul(b.reshape(normal, shape=x.type.shape), _per_channel(scale, rank, b))
     result: Value = b.add(scaled, _per_channel(bias, rank, b))
     return result
 
@@ -162,7 +145,6 @@ def _pool_on_two_axes(op: Op, b: Builder) -> Value | None:
 
 RULES: list[Rule] = [
     _batch_norm,
-    _channel_norm,
     _conv_transpose_without_overlap,
     _conv_on_two_axes,
     _pool_on_two_axes,

@@ -109,17 +109,6 @@ CONTRACTION_PROLOGUE = {
     "conv": frozenset({"slice"}),
 }
 REDUCTION_PROLOGUE = frozenset({"transpose", "slice", "gather"})
-# Reductions that pass over their input more than once: only cheap ops are worth repeating.
-READ_AGAIN = frozenset(
-    {
-        "softmax",
-        "log_softmax",
-        "layer_norm",
-        "rms_norm",
-        "instance_norm",
-        "group_norm",
-    }
-)
 
 
 def group(nodes: Sequence[Node], limits: Limits = Limits()) -> list[Group]:
@@ -188,8 +177,10 @@ class _Grouping:
                     front.append(read)
 
     def add_reduction_prologue(self, anchor: int) -> None:
-        """Joins what feeds only the anchor: pointwise ops at its operand's shape, and moves."""
-        cheap_only = self.nodes[anchor].name in READ_AGAIN
+        """Joins what feeds only the anchor: pointwise ops at its operand's shape, and moves.
+
+        However often the kernel passes over a row, it computes what feeds it once.
+        """
         front = [r for r in self.nodes[anchor].reads[:1] if r >= 0]
         while front:
             node = front.pop(0)
@@ -197,8 +188,6 @@ class _Grouping:
                 continue
             moves = self.nodes[node].name in REDUCTION_PROLOGUE
             if not (moves or self._free(node, Role.POINTWISE)) or self._is_anchored(node):
-                continue
-            if cheap_only and self.nodes[node].name not in CHEAP:
                 continue
             if self._join(anchor, node):
                 shape = self.nodes[node].shape
