@@ -46,8 +46,8 @@ def _if(n: Node) -> list[Tensor]:
             "which branch is taken is not known, and their results differ in rank",
             hint="give the sizes that decide it with --dim NAME=SIZE",
         )
-    # How exporters write a squeeze of an axis whose size they do not know. Squeezing is checked when
-    # the model runs: an axis that is not 1 is then an error.
+    # How exporters write a squeeze of an axis whose size they do not know. Squeezing is checked
+    # when the model runs: an axis that is not 1 is then an error.
     del n.scope.importer.reports[before:]
     return n.scope.run(branches[0], [], n.b, n.name)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random as random_numbers
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from bireme.frontend.onnx import check, load
 from bireme.ir import BiremeError, reference
@@ -235,10 +236,12 @@ def test_initializer_is_not_copied() -> None:
 
 
 def test_four_bit_weights_are_unpacked() -> None:
-    source = model("""g (float[4] x) => (float[4] y) <int4[4] w = {-8, 7, 0, -1}, float s = {0.5}> {
+    source = model("""g (float[4] x) => (float[4] y) <float s = {0.5}> {
         d = DequantizeLinear(w, s)
         y = Add(x, d)
     }""")
+    values = np.array([-8, 7, 0, -1], ml_dtypes.int4)
+    source.graph.initializer.append(numpy_helper.from_array(values, "w"))
     x = random(4)
     expected = x + np.array([-4, 3.5, 0, -0.5], np.float32)
     np.testing.assert_array_equal(run(source, {"x": x})["y"], expected)
