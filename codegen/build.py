@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -65,8 +66,8 @@ def compile_kernels(
 ) -> list[list[CompiledKernel]]:
     """For each specification, its code for each of the target's levels.
 
-    `jobs` is how many compile processes may run, by default one for each core this process may use.
-    Raises the first kernel's BM3004 or BM3005.
+    `jobs` is how many compile processes may run: None for one a core that this process may use, 0
+    for none, which compiles in this process. Raises the first kernel's BM3004 or BM3005.
     """
     levels = target.description.levels
     work = [
@@ -76,35 +77,50 @@ def compile_kernels(
     ]
     found = {job.key: kernel for job in work if (kernel := cache.get(job.key)) is not None}
     missing = list({job.key: job for job in work if job.key not in found}.values())
-    total, done = len({job.key for job in work}), len(found)
+    total = len({job.key for job in work})
     if progress:
-        progress(done, total)
-    if missing:
-        count = min(jobs or len(os.sched_getaffinity(0)), len(missing))
-        workers = [_Worker() for _ in range(count)]
-        idle: SimpleQueue[_Worker] = SimpleQueue()
-        for worker in workers:
-            idle.put(worker)
-
-        def run(job: _Job) -> tuple[_Job, CompiledKernel]:
-            worker = idle.get()
-            try:
-                return job, worker.compile(target, job)
-            finally:
-                idle.put(worker)
-
-        executor = ThreadPoolExecutor(count)
-        try:
-            for job, kernel in executor.map(run, missing):
-                found[job.key] = kernel
-                cache.put(job.key, kernel)
-                done += 1
-                if progress:
-                    progress(done, total)
-        finally:
-            executor.shutdown(cancel_futures=True)
-            for worker in workers:
-                worker.close()
+        progress(len(found), total)
+    compiled = _here(missing, target) if jobs == 0 else _in_workers(missing, target, jobs)
+    with closing(compiled):
+        for job, kernel in compiled:
+            found[job.key] = kernel
+            cache.put(job.key, kernel)
+            if progress:
+                progress(len(found), total)
     keys = [job.key for job in work]
     width = len(levels)
     return [[found[k] for k in keys[i : i + width]] for i in range(0, len(keys), width)]
+
+
+_Results = Generator[tuple[_Job, CompiledKernel], None, None]
+
+
+def _here(missing: Sequence[_Job], target: Target) -> _Results:
+    for job in missing:
+        yield job, target.compiler()(job.spec, target.description.levels[job.level])
+
+
+def _in_workers(missing: Sequence[_Job], target: Target, jobs: int | None) -> _Results:
+    """Compiles in as many processes as there are jobs for; they end with the generator."""
+    count = min(jobs or len(os.sched_getaffinity(0)), len(missing))
+    if not count:
+        return
+    workers = [_Worker() for _ in range(count)]
+    idle: SimpleQueue[_Worker] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def run(job: _Job) -> tuple[_Job, CompiledKernel]:
+        worker = idle.get()
+        try:
+            return job, worker.compile(target, job)
+        finally:
+            idle.put(worker)
+
+    executor = ThreadPoolExecutor(count)
+    try:
+        yield from executor.map(run, missing)
+    finally:
+        executor.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.close()

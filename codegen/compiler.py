@@ -40,7 +40,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Options:
-    """How to compile. `cache` None keeps no kernels; `jobs` None uses every core allowed."""
+    """How to compile. `cache` None keeps no kernels; `jobs` as in `compile_kernels`."""
 
     cache: KernelCache | None = field(default_factory=lambda: KernelCache(default_folder()))
     jobs: int | None = None

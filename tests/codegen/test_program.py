@@ -18,7 +18,7 @@ TARGET = "x86:generic"
 
 def compare(graph: Graph, *feeds: dict[str, np.ndarray]) -> bm.Program:
     """Compiles a graph and compares every feed with the interpreter."""
-    program = bm.compile(graph, TARGET, options=Options(verify=True))
+    program = bm.compile(graph, TARGET, options=Options(verify=True, jobs=0))
     for feed in feeds:
         results = program(feed)
         for name, expected in run(graph, feed).items():
@@ -134,7 +134,7 @@ def test_every_level_gives_the_same(tmp_path):
     w = b.constant(randoms(24, 3, 3, 3), "w")
     y = b.conv(x, w, strides=(1, 1), pads=(1, 1, 1, 1), dilations=(1, 1))
     graph.set_outputs({"y": b.relu(y)})
-    program = bm.compile(graph, TARGET)
+    program = bm.compile(graph, TARGET, options=Options(jobs=0))
     program.save(tmp_path / "m.bireme")
     feed = {"x": randoms(2, 3, 13, 11)}
     expected = run(graph, feed)["y"]
