@@ -218,7 +218,8 @@ class _Kernel:
             self._store(self.space.result(row, []))
             return
         self._each(lambda at: self._finish(at, found))
-        self.evaluator.forget(self.x)
+        if self.keep_operand:
+            self.evaluator.forget(self.x)
 
     def _finish(self, at: Index, found: Sequence[Expr]) -> None:
         """Stores the results at a place of the current row."""

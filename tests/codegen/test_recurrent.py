@@ -1,0 +1,103 @@
+"""LSTM, GRU and RNN against the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bireme.ir import DType, TensorType, evaluate, symbol
+from bireme.targets.x86.chips import LEVELS
+from tests.codegen.compare import check, sample
+from tests.codegen.kernels import group
+
+N, S = symbol("n"), symbol("s")
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+ACTIVATIONS = {"lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh"), "rnn": ("tanh",)}
+LOOSE = {DType.F16: {"rtol": 0.02, "atol": 0.02}, DType.BF16: {"rtol": 0.1, "atol": 0.1}}
+
+
+def run(
+    name, sizes, *, dtype=DType.F32, direction="forward", activations=None, lengths=False,
+    peepholes=False, symbols=None, level=LEVELS[0], outputs=None, **attrs,
+):  # fmt: skip
+    """Checks one layer; `sizes` are steps, batch, inputs and hidden units."""
+    steps, batch, inputs, hidden = sizes
+    both = 2 if direction == "bidirectional" else 1
+    rows = GATES[name] * hidden
+    shapes = [(steps, batch, inputs), (both, rows, inputs), (both, rows, hidden), (both, 2 * rows)]
+    shapes += [(both, batch, hidden)] * (2 if name == "lstm" else 1)
+    types = [TensorType(dtype, shape) for shape in shapes]
+    if lengths:
+        types.append(TensorType(DType.I32, (batch,)))
+    if peepholes:
+        types.append(TensorType(dtype, (both, 3 * hidden)))
+
+    def body(b, *operands):
+        kinds = activations or ACTIVATIONS[name] * both
+        layer = b.op(name, operands, direction=direction, activations=kinds, **attrs)
+        return [layer.results[i] for i in outputs or range(len(layer.results))]
+
+    symbols = symbols or {}
+    arrays = [sample(t, symbols, seed) for seed, t in enumerate(types)]
+    for i in (1, 2, 3):
+        arrays[i] = (arrays[i].astype(np.float64) * 0.3).astype(arrays[i].dtype)
+    if lengths:
+        arrays[len(shapes)] = np.arange(evaluate(batch, symbols), dtype=np.int32) % 6
+    check(group(types, body, kind="opaque"), arrays, symbols, level=level, **LOOSE.get(dtype, {}))
+
+
+@pytest.mark.parametrize("name", GATES)
+class TestEach:
+    def test_small(self, name):
+        run(name, (3, 2, 5, 7))
+        run(name, (1, 1, 1, 1))
+
+    def test_both_directions_with_lengths(self, name):
+        run(name, (7, 8, 33, 40), direction="bidirectional", lengths=True)
+
+    def test_symbolic(self, name):
+        symbols = {"s": 5, "n": 3}
+        run(name, (S, N, 16, 20), direction="reverse", symbols=symbols, lengths=True)
+
+    @pytest.mark.parametrize("dtype", [DType.F64, DType.F16, DType.BF16], ids=repr)
+    def test_element_types(self, name, dtype):
+        run(name, (5, 2, 20, 24), dtype=dtype)
+
+    @pytest.mark.parametrize("level", LEVELS[1:], ids=lambda level: level.name)
+    def test_levels(self, name, level):
+        run(name, (5, 4, 19, 24), direction="bidirectional", level=level)
+
+    def test_clip(self, name):
+        run(name, (4, 1, 5, 9), clip=0.4)
+
+    def test_last_state_only(self, name):
+        run(name, (4, 1, 5, 9), outputs=[1])
+
+    def test_no_steps(self, name):
+        run(name, (S, 2, 5, 9), symbols={"s": 0})
+
+
+def test_lstm_variants():
+    run("lstm", (5, 3, 20, 24), lengths=True, peepholes=True)
+    run("lstm", (5, 3, 20, 24), lengths=True, peepholes=True, input_forget=True)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_gru_reset(linear):
+    run("gru", (5, 3, 20, 24), linear_before_reset=linear, clip=1.0)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "sigmoid", "relu", "affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid",
+        "elu", "softsign", "softplus",
+    ],
+)  # fmt: skip
+def test_activations(kind):
+    run("rnn", (4, 1, 5, 19), activations=(kind,), alphas=(0.3,), betas=(0.7,))
+    run("rnn", (4, 1, 5, 19), activations=(kind,))
+
+
+def test_parameters_go_to_the_activations_that_take_them():
+    run("rnn", (4, 1, 5, 9), activations=("tanh", "elu"), direction="bidirectional", alphas=(0.3,))
