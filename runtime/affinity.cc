@@ -35,7 +35,8 @@ uint32_t smaller_limit(uint32_t a, uint32_t b) {
 
 // Line of /proc/self/cgroup ("ID:CONTROLLERS:PATH") for `controllers`: its PATH, or null.
 char* find_cgroup(char* lines, const char* controllers) {
-  for (char* line = strtok(lines, "\n"); line; line = strtok(nullptr, "\n")) {
+  char* rest = nullptr;
+  for (char* line = strtok_r(lines, "\n", &rest); line; line = strtok_r(nullptr, "\n", &rest)) {
     char* names = strchr(line, ':');
     char* path = names ? strchr(names + 1, ':') : nullptr;
     if (!path) continue;

@@ -157,6 +157,7 @@ TEST_F(Api, LoadErrorsLeaveTheHandleAlone) {
   bireme_model* untouched = model;
   EXPECT_EQ(bireme_model_load_file("/nowhere", nullptr, &untouched, &status), 4001);
   EXPECT_EQ(untouched, model);
+  EXPECT_STREQ(status.message, "/nowhere: No such file or directory");
 }
 
 }  // namespace

@@ -35,10 +35,10 @@ Code CodeImage::load(const Mapping& artefact, uint64_t code_offset, const fb::Pl
     return link(fault);
   }
   const size_t count = length(plan.images());
-  return fail(fault, Code::no_code_for_cpu,
-              "%zu code images, the plainest for %s; usable level: %s%d", count,
-              count ? plan.images()->Get(static_cast<uint32_t>(count - 1))->isa()->c_str() : "-",
-              level ? "v" : "none, ", level ? level + 1 : 0);
+  if (count == 0) return fail(fault, Code::no_code_for_cpu, "it has none at all");
+  const fb::CodeImage& plainest = *plan.images()->Get(static_cast<uint32_t>(count - 1));
+  return fail(fault, Code::no_code_for_cpu, "its code needs %s, usable here is %s",
+              plainest.isa()->c_str(), isa_name(level));
 }
 
 // Pages of a file are shared with every process that loads it. Where the file cannot be mapped with

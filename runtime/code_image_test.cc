@@ -117,6 +117,7 @@ TEST(CodeImage, TakesTheFirstThatTheCpuCanExecute) {
 TEST(CodeImage, SaysWhyNoCodeFits) {
   Loaded newer(kernels("x86-64-v3"), false, "x86-64-v2");
   EXPECT_EQ(newer.code, Code::no_code_for_cpu);
+  EXPECT_STREQ(newer.fault.message, "its code needs x86-64-v3, usable here is x86-64-v2");
   EXPECT_EQ(Loaded(kernels("riscv64"), false).code, Code::no_code_for_cpu);
   EXPECT_EQ(Loaded(kernels(), false, "pentium").code, Code::unknown_isa);
   PlanBuilder arm = kernels();

@@ -71,10 +71,13 @@ int isa_level(const char* isa) {
   return 0;
 }
 
+const char* isa_name(int level) { return level > 0 ? kIsas[level - 1] : "none"; }
+
 #else
 
 const char kTarget[] = "none";
 int isa_level(const char*) { return 0; }
+const char* isa_name(int) { return "none"; }
 int cpu_isa_level() { return 0; }
 
 #endif

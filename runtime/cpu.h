@@ -11,6 +11,9 @@ extern const char kTarget[];
 // the runtime does not know the name.
 int isa_level(const char* isa);
 
+// Name of a level, "none" for 0.
+const char* isa_name(int level);
+
 // The best level the processor and the operating system support together.
 int cpu_isa_level();
 

@@ -11,6 +11,8 @@ TEST(Cpu, LevelsAreOrdered) {
   EXPECT_EQ(isa_level("x86-64-v4"), 3);
   EXPECT_EQ(isa_level("x86-64-v5"), 0);
   EXPECT_EQ(isa_level(""), 0);
+  for (int level = 1; level <= 3; ++level) EXPECT_EQ(isa_level(isa_name(level)), level);
+  EXPECT_STREQ(isa_name(0), "none");
 }
 
 // The compiler's own detection is an independent witness.

@@ -19,16 +19,14 @@ Mapping::~Mapping() {
 Code Mapping::open_file(const char* path, Fault& fault) {
   // O_NONBLOCK: opening a FIFO must not hang; it has no effect on a regular file.
   file_ = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file_ < 0) return fail(fault, Code::cannot_open, "%s: %s", path, strerror(errno));
+  if (file_ < 0) return fail(fault, Code::cannot_open, "%s", strerror(errno));
   struct stat info;
-  if (fstat(file_, &info) != 0)
-    return fail(fault, Code::cannot_open, "%s: %s", path, strerror(errno));
-  if (!S_ISREG(info.st_mode)) return fail(fault, Code::cannot_open, "%s: not a regular file", path);
-  if (info.st_size == 0) return fail(fault, Code::not_an_artefact, "%s: the file is empty", path);
+  if (fstat(file_, &info) != 0) return fail(fault, Code::cannot_open, "%s", strerror(errno));
+  if (!S_ISREG(info.st_mode)) return fail(fault, Code::cannot_open, "not a regular file");
+  if (info.st_size == 0) return fail(fault, Code::not_an_artefact, "the file is empty");
   const size_t bytes = static_cast<size_t>(info.st_size);
   void* address = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file_, 0);
-  if (address == MAP_FAILED)
-    return fail(fault, Code::cannot_open, "%s: mmap: %s", path, strerror(errno));
+  if (address == MAP_FAILED) return fail(fault, Code::cannot_open, "mmap: %s", strerror(errno));
   data_ = static_cast<const uint8_t*>(address);
   bytes_ = bytes;
   mapped_ = true;

@@ -21,7 +21,9 @@ Code Model::load(const LoadOptions& options, Open open, Model** model, Fault& fa
 
 Code Model::load_file(const char* path, const LoadOptions& options, Model** model, Fault& fault) {
   const auto open = [&](Mapping& artefact) { return artefact.open_file(path, fault); };
-  return load(options, open, model, fault);
+  const Code code = load(options, open, model, fault);
+  if (code != Code::ok) prefix_message(fault, path);
+  return code;
 }
 
 Code Model::load_memory(const void* data, size_t bytes, const LoadOptions& options, Model** model,

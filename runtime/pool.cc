@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <time.h>
 
 #include <atomic>
@@ -106,9 +107,14 @@ class Pool {
   bool start() {
     if (started_ == 0) {
       const uint32_t wanted = threads() - 1;
+      // Workers inherit the mask: the application's signals are for its own threads.
+      sigset_t all, before;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, &before);
       while (started_ < wanted &&
              pthread_create(&workers_[started_], nullptr, &Pool::worker_main, this) == 0)
         ++started_;
+      pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
     return started_ != 0;
   }

@@ -1,6 +1,7 @@
 #include "pool.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,6 +67,23 @@ TEST_F(Pool, OthersDoJoin) {
       },
       &meeting, 2);
   EXPECT_EQ(meeting.present.load(), 2);
+}
+
+TEST_F(Pool, WorkersTakeNoSignals) {
+  struct Masks {
+    std::atomic<int> present{0};
+    sigset_t of[2];
+  } masks;
+  pool_run(
+      [](void* context, uint32_t worker) {
+        Masks& shared = *static_cast<Masks*>(context);
+        pthread_sigmask(SIG_SETMASK, nullptr, &shared.of[worker]);
+        shared.present.fetch_add(1);
+        while (shared.present.load() < 2) std::this_thread::yield();
+      },
+      &masks, 2);
+  EXPECT_EQ(sigismember(&masks.of[0], SIGTERM), 0);
+  EXPECT_EQ(sigismember(&masks.of[1], SIGTERM), 1);
 }
 
 TEST_F(Pool, SeveralCallersAtOnce) {

@@ -36,6 +36,12 @@ void copy_text(char* to, size_t capacity, const char* from) {
   memcpy(to + capacity - 4, "...", 4);
 }
 
+// `length` is what the whole message would have had.
+void mark_cut(Fault& fault, int length) {
+  if (length >= static_cast<int>(sizeof fault.message))
+    memcpy(fault.message + sizeof fault.message - 4, "...", 4);
+}
+
 }  // namespace
 
 Code fail(Fault& fault, Code code, const char* format, ...) {
@@ -52,10 +58,19 @@ Code fail_list(Fault& fault, Code code, const char* format, va_list arguments) {
   fault.meaning = entry.meaning;
   fault.hint = entry.hint;
   fault.op[0] = fault.node[0] = 0;
-  const int length = vsnprintf(fault.message, sizeof fault.message, format, arguments);
-  if (length >= static_cast<int>(sizeof fault.message))
-    memcpy(fault.message + sizeof fault.message - 4, "...", 4);
+  mark_cut(fault, vsnprintf(fault.message, sizeof fault.message, format, arguments));
   return code;
+}
+
+void prefix_message(Fault& fault, const char* prefix) {
+  char message[sizeof fault.message];
+  memcpy(message, fault.message, sizeof message);
+  // The reason matters more than the front of a long path.
+  const size_t taken = strlen(message) + strlen(": ") + 1;
+  const size_t room = taken < sizeof message ? sizeof message - taken : 0;
+  const size_t length = strlen(prefix);
+  if (length > room) prefix += length - room;
+  mark_cut(fault, snprintf(fault.message, sizeof fault.message, "%s: %s", prefix, message));
 }
 
 void locate(Fault& fault, const char* op, const char* node) {

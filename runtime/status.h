@@ -22,6 +22,9 @@ using Fault = bireme_status;
 __attribute__((format(printf, 3, 4))) Code fail(Fault& fault, Code code, const char* format, ...);
 Code fail_list(Fault& fault, Code code, const char* format, va_list arguments);
 
+// Puts "prefix: " before the message.
+void prefix_message(Fault& fault, const char* prefix);
+
 // Adds where in the model the fault lies. Null is the same as "".
 void locate(Fault& fault, const char* op, const char* node);
 

@@ -30,6 +30,18 @@ TEST(Status, MarksWhatDoesNotFit) {
   EXPECT_STREQ(fault.node, "");
 }
 
+TEST(Status, APrefixIsCutAtItsFront) {
+  Fault fault = BIREME_STATUS_INIT;
+  EXPECT_EQ(fail(fault, Code::truncated, "the reason"), Code::truncated);
+  prefix_message(fault, "model.bireme");
+  EXPECT_STREQ(fault.message, "model.bireme: the reason");
+  EXPECT_EQ(fail(fault, Code::truncated, "the reason"), Code::truncated);
+  prefix_message(fault, (std::string(1000, 'x') + "/model.bireme").c_str());
+  const std::string message = fault.message;
+  EXPECT_EQ(message.size(), sizeof fault.message - 1);
+  EXPECT_EQ(message.substr(message.size() - 25), "/model.bireme: the reason");
+}
+
 TEST(Status, EveryErrorHasItsOwnNumberMeaningAndHint) {
   std::set<int> numbers;
   std::set<std::string> meanings;
