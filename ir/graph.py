@@ -13,6 +13,7 @@ from typing import Any
 
 from bireme.ir._mlir import MLIRError, func, ir
 from bireme.ir.dialect import PREFIX, TERMINATOR, new_context, read_attrs, region_types
+from bireme.ir.dims import symbols_of
 from bireme.ir.errors import BiremeError
 from bireme.ir.opdef import Array, Constraint, OpDef
 from bireme.ir.ops import OPS
@@ -22,23 +23,33 @@ from bireme.ir.verifier import diagnostics, verify
 NAME = "bireme.name"
 SYMBOLS = "bireme.symbols"
 
+# Typical sizes of symbols that were declared without one.
+_BATCH_HINT, _SIZE_HINT = 1, 64
+
 
 @dataclass(frozen=True)
 class SymbolRange:
     """Sizes a symbol may take, both ends inclusive; `most` None means no bound.
 
-    `hint` is a typical size, brought into the range. Raises BM6002 for a range without sizes.
+    `hint` is a typical size, brought into the range; where a range is declared without one,
+    `Graph.symbols` chooses it. Raises BM6002 for a range without sizes.
     """
 
     least: int = 0
     most: int | None = None
-    hint: int = 1
+    hint: int | None = None
 
     def __post_init__(self) -> None:
         if self.least < 0 or (self.most is not None and self.most < self.least):
             raise BiremeError("BM6002", f"no size lies between {self.least} and {self.most}")
-        most = self.hint if self.most is None else self.most
-        object.__setattr__(self, "hint", max(self.least, min(self.hint, most)))
+        if self.hint is not None:
+            most = self.hint if self.most is None else self.most
+            object.__setattr__(self, "hint", max(self.least, min(self.hint, most)))
+
+    @property
+    def typical(self) -> int:
+        """The hint, or the least size."""
+        return self.least if self.hint is None else self.hint
 
 
 @dataclass(frozen=True)
@@ -306,9 +317,11 @@ class Graph:
     def _names_of(self, key: str, count: int, fallback: str) -> list[str]:
         attributes = self._main.operation.attributes
         entries = list(attributes[key]) if key in attributes else []
-        names = [e[NAME].value if NAME in e else "" for e in entries] + [""] * (
-            count - len(entries)
-        )
+        try:
+            names = [ir.StringAttr(e[NAME]).value if NAME in e else "" for e in entries]
+        except ValueError:
+            raise BiremeError("BM2008", f"{NAME} in {key} must be a string") from None
+        names += [""] * (count - len(names))
         return [name or f"{fallback}{i}" for i, name in enumerate(names[:count])]
 
     def add_input(self, name: str, tensor: TensorType) -> Value:
@@ -352,10 +365,20 @@ class Graph:
 
     @property
     def symbols(self) -> dict[str, SymbolRange]:
-        """Range of every symbol that the inputs use."""
+        """Range of every symbol that the inputs use, each with a hint.
+
+        Where none was declared it is 1 for a leading axis, as of a batch, and 64 for others.
+        """
         declared = self.declared_symbols
-        used = sorted(set().union(*(v.type.symbols for v in self.inputs)))
-        return {name: declared.get(name, SymbolRange()) for name in used}
+        types = [v.type for v in self.inputs]
+        leading = set().union(*(symbols_of(t.shape[0]) for t in types if t.rank))
+        found = {}
+        for name in sorted(set().union(*(t.symbols for t in types))):
+            sizes = declared.get(name, SymbolRange())
+            typical = _BATCH_HINT if name in leading else _SIZE_HINT
+            hint = typical if sizes.hint is None else sizes.hint
+            found[name] = SymbolRange(sizes.least, sizes.most, hint)
+        return found
 
     @property
     def declared_symbols(self) -> dict[str, SymbolRange]:
@@ -363,9 +386,15 @@ class Graph:
         attributes = self.module.operation.attributes
         declared = {}
         if SYMBOLS in attributes:
-            for entry in ir.DictAttr(attributes[SYMBOLS]):
-                least, most, hint = ir.DenseI64ArrayAttr(entry.attr)
-                declared[entry.name] = SymbolRange(least, most if most >= 0 else None, hint)
+            try:
+                for entry in ir.DictAttr(attributes[SYMBOLS]):
+                    least, most, hint = ir.DenseI64ArrayAttr(entry.attr)
+                    declared[entry.name] = SymbolRange(
+                        least, most if most >= 0 else None, hint if hint >= 0 else None
+                    )
+            except ValueError:
+                detail = f"{SYMBOLS} must give each symbol its least size, most (-1: none) and hint"
+                raise BiremeError("BM2008", detail) from None
         return declared
 
     def set_symbol(self, name: str, sizes: SymbolRange) -> None:
@@ -375,7 +404,7 @@ class Graph:
             self.module.operation.attributes[SYMBOLS] = ir.DictAttr.get(
                 {
                     key: ir.DenseI64ArrayAttr.get(
-                        [r.least, -1 if r.most is None else r.most, r.hint]
+                        [r.least, *(-1 if size is None else size for size in (r.most, r.hint))]
                     )
                     for key, r in table.items()
                 }

@@ -33,6 +33,7 @@ def verify(graph: Graph) -> None:
         raise BiremeError("BM2005", diagnostics(error)) from None
     _check_names(graph.input_names, "inputs")
     _check_names(graph.output_names, "outputs")
+    graph.declared_symbols  # noqa: B018 - raises when the table cannot be read
     faults = list(_op_faults(graph))
     if len(faults) == 1:
         raise faults[0]

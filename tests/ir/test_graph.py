@@ -185,16 +185,21 @@ def test_symbol_ranges() -> None:
     graph.set_symbol("unused", SymbolRange(5, 5))
     x = graph.add_input("x", TensorType(DType.F32, (N, symbol("m") + 1, symbol("k"))))
     graph.set_outputs({"y": x})
-    expected = {"k": SymbolRange(0, None, 1), "m": SymbolRange(2), "n": SymbolRange(1, 64, 8)}
+    expected = {
+        "k": SymbolRange(0, None, 64),
+        "m": SymbolRange(2, None, 64),
+        "n": SymbolRange(1, 64, 8),
+    }
     assert graph.symbols == expected
     assert graph.clone().symbols == expected
     graph.set_symbol("n", SymbolRange(3, 4))
-    assert graph.symbols["n"] == SymbolRange(3, 4)
-    assert graph.symbols["m"] == SymbolRange(2)
+    assert graph.symbols["n"] == SymbolRange(3, 4, 3)  # leads an input: typically 1
+    assert graph.symbols["m"] == SymbolRange(2, None, 64)
 
 
 def test_hints_lie_in_the_range() -> None:
-    assert SymbolRange(4, 8).hint == 4
+    assert SymbolRange(4, 8).hint is None
+    assert SymbolRange(4, 8, 1).hint == 4
     assert SymbolRange(0, 8, 100).hint == 8
     assert SymbolRange(2, None, 100).hint == 100
 

@@ -221,6 +221,10 @@ TEXT_ERRORS = [
     (module('%y = "bireme.kernel"() ({ "bireme.yield"(%x) : (tensor<?x4xf32, ["n", "4"]>) -> () })'
             ' {kind = "k"} : () -> tensor<?x4xf32, ["n", "4"]>'),
      "BM2005", r"the kernel reads input0, which is not one of its arguments"),
+    ("module { func.func @main(%x: tensor<f32> {bireme.name = 3 : i64}) { return } }", "BM2008",
+     r"bireme.name in arg_attrs must be a string"),
+    ('module attributes {bireme.symbols = {n = array<i64: 1, 2>}} { func.func @main() { return } }',
+     "BM2008", r"bireme.symbols must give each symbol its least size, most \(-1: none\) and hint"),
     ("module { func.func @main(%x: i32) { return } }", "BM2008",
      r"i32 is not a tensor of this dialect"),
     ("module { func.func @main(%x: tensor<?xf32>) { return } }", "BM2008",
