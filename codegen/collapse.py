@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from bireme.ir import Builder, Dim, Fusion, Graph, TensorType, Value, product
+from bireme.ir import Builder, Dim, Fusion, Graph, Op, TensorType, Value, product
 
 
 def collapse(graph: Graph) -> Graph:
@@ -20,7 +20,7 @@ def collapse(graph: Graph) -> Graph:
         for op in ops
     ):
         return graph
-    if any(v.type.shape != shape for v in graph.outputs):
+    if any(v.type.shape != shape for v in graph.outputs) or any(map(_names_axis, ops)):
         return graph
     groups = _groups(shape, [v.type for v in graph.inputs])
     merged = _with_shapes(graph, [_merge(v.type, shape, groups) for v in graph.inputs])
@@ -76,6 +76,11 @@ def _with_shapes(graph: Graph, inputs: list[TensorType]) -> Graph:
     outputs = [values[v] for v in graph.outputs]
     changed.set_outputs(list(zip(graph.output_names, outputs, strict=True)))
     return changed
+
+
+def _names_axis(op: Op) -> bool:
+    """Whether an operand is a vector along an axis that the op names."""
+    return op.name in ("quantize", "dequantize") and op.operands[1].type.rank == 1
 
 
 def _is_scalar(values: list[Value]) -> bool:

@@ -27,7 +27,7 @@ from bireme.ir import Graph
 from bireme.targets.description import InstructionSet
 
 # Ops whose rules may note a run-time fault.
-FAULTY = frozenset({"gather", "gather_elements", "gather_nd", "scatter_elements", "scatter_nd"})
+FAULTY = frozenset({"gather", "gather_elements", "gather_nd", "scatter_elements", "scatter_nd", "roi_align"})
 
 
 @dataclass(frozen=True)

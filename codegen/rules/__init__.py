@@ -12,6 +12,7 @@ from bireme.codegen.rules import (
     normalisation,
     pointwise,
     reduction,
+    sampling,
     shape,
     window,
 )
@@ -21,6 +22,7 @@ RULES: Mapping[str, Rule] = {
     **constant.RULES,
     **shape.RULES,
     **indexing.RULES,
+    **sampling.RULES,
     **reduction.RULES,
     **normalisation.RULES,
     **window.RULES,

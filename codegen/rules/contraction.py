@@ -7,6 +7,7 @@ own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tvm import tirx
 
@@ -22,11 +23,12 @@ from bireme.codegen.rules.folding import (
     scalar_bind,
 )
 from bireme.codegen.rules.window import (
+    Taps,
+    by_interior,
     every,
     guarded,
     inside,
     tap_positions,
-    taps_within,
     within,
 )
 from bireme.codegen.tir import Expr, index, match
@@ -74,7 +76,7 @@ def _conv(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
         per_group = emit.bind(tirx.truncdiv(filters[0], index(attrs["groups"])))
         first = emit.bind(tirx.truncdiv(*match(out, per_group)) * depth)
 
-    def term(folded: Index) -> Expr:
+    def term(walked: list[Taps], folded: Index) -> Expr:
         channel, taps, inner = folded[0], folded[1 : 1 + rank], folded[1 + rank :]
         positions = [scalar_bind(emit, p) for p in tap_positions(op, spatial, taps)]
         condition = inside(walked, positions, sizes)
@@ -90,12 +92,14 @@ def _conv(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
         value = guarded(condition, value, number(0, x.type.dtype))
         return multiply(value, evaluator.at(w, [*at_filter, *lane]))
 
-    walked = [
-        taps_within(emit, op, axis, i, size, taps)
-        for axis, (i, size, taps) in enumerate(zip(spatial, sizes, kernel, strict=True))
-    ]
     inner_block = [index(attrs["in_block"])] if blocked and not depthwise else []
-    return _dot(evaluator, op, at, [depth, *(t.extent for t in walked), *inner_block], term)
+
+    def make(walked: list[Taps]) -> Expr:
+        extents = [depth, *(t.extent for t in walked), *inner_block]
+        return _dot(evaluator, op, at, extents, partial(term, walked))
+
+    kind = (x.type.dtype, lanes_in(at))
+    return by_interior(emit, op, spatial, sizes, kernel, kind, make)
 
 
 def _conv_transpose(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:

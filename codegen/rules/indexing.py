@@ -16,10 +16,11 @@ from bireme.ir import Dim, Op
 OUT_OF_RANGE = 1
 
 
-def place(e: Evaluator, indices: Expr, size: Dim) -> Expr:
-    """An index, negative when counted from the end, as a position that exists."""
+def place(e: Evaluator, indices: Expr, size: Dim, *, negative: bool = True) -> Expr:
+    """An index as a position that exists; where `negative`, those below 0 count from the end."""
     i, low, high = match(cast(indices, "int64"), index(0), e.emit.dim(size))
-    i = e.emit.bind(select(i < low, i + high, i), "place")
+    if negative:
+        i = e.emit.bind(select(i < low, i + high, i), "place")
     e.report(OUT_OF_RANGE, tirx.Or(i < low, i >= high))
     return e.emit.bind(clamp(i, e.emit.dim(size)), "place")
 

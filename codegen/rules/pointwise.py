@@ -86,7 +86,49 @@ def _float_or(floats: Callable[..., Expr], others: Callable[..., Expr]) -> Calla
     return either
 
 
+def _parameter(e: Evaluator, op: Op, number: int, at: Index) -> Expr:
+    """The scale or zero point for an element."""
+    value = op.operands[number]
+    return e.at(value, [at[op.attrs["axis"] % len(at)]] if value.type.rank else [])
+
+
+def _quantize(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
+    x, scale = e.at(op.operands[0], at), _parameter(e, op, 1, at)
+    x, scale = match(cast(x, scalar_type(scale)), scale)
+    steps = e.emit.bind(tirx.nearbyint(x / scale))
+    # Far enough to saturate with any zero point, near enough to add it without an error.
+    steps = a.minimum(a.maximum(steps, a.like(-(2.0**18), steps)), a.like(2.0**18, steps))
+    steps, zero = match(steps, cast(_parameter(e, op, 2, at), scalar_type(steps)))
+    shifted = e.emit.bind(steps + zero)
+    dtype = op.result.type.dtype
+    least, most = _range(dtype)
+    shifted = a.minimum(a.maximum(shifted, a.like(least, shifted)), a.like(most, shifted))
+    return cast(cast(shifted, "int32"), compute(dtype))
+
+
+def _range(dtype: DType) -> tuple[int, int]:
+    """Least and greatest integer of a type."""
+    if dtype.is_signed:
+        return -(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1
+    return 0, (1 << dtype.bits) - 1
+
+
+def _dequantize(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
+    x = e.at(op.operands[0], at)
+    # The difference of 32-bit integers may need more than 32 bits.
+    wide = "int64" if scalar_type(x) == "int32" else "int32"
+    x = cast(x, wide)
+    if len(op.operands) == 3:
+        x, zero = match(x, cast(_parameter(e, op, 2, at), wide))
+        x = x - zero
+    scale = _parameter(e, op, 1, at)
+    x, scale = match(cast(x, scalar_type(scale)), scale)
+    return x * scale
+
+
 RULES: dict[str, Rule] = {
+    "quantize": _quantize,
+    "dequantize": _dequantize,
     "neg": _rule(a.negative),
     "abs": _rule(_float_or(tirx.abs, a.integer_abs)),
     "sign": _rule(a.sign),

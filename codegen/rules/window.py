@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Index, Rule
-from bireme.codegen.index import clamp, lanes_in, minus, plus, times
+from bireme.codegen.index import choose, clamp, is_ramp, lanes_in, minus, plus, times
 from bireme.codegen.rules import arithmetic as a
 from bireme.codegen.rules.folding import (
     add,
@@ -26,14 +26,18 @@ from bireme.codegen.tir import Emitter, Expr, cast, compute, index, lanes_of, ma
 from bireme.ir import DType, Op
 
 
-def tap_positions(op: Op, at: Sequence[Expr], taps: Sequence[Expr]) -> list[Expr]:
-    """Spatial positions that the taps of the window at `at` read; they may lie in the padding."""
+def tap_position(op: Op, axis: int, window: Expr, tap: Expr) -> Expr:
+    """Position on a spatial axis that a tap of a window reads; it may lie in the padding."""
     attrs = op.attrs
+    start = minus(times(window, attrs["strides"][axis]), attrs["pads"][axis])
+    return plus(start, times(tap, attrs["dilations"][axis]))
+
+
+def tap_positions(op: Op, windows: Sequence[Expr], taps: Sequence[Expr]) -> list[Expr]:
+    """`tap_position` for every spatial axis."""
     return [
-        minus(plus(times(i, stride), times(tap, dilation)), before)
-        for i, tap, stride, dilation, before in zip(
-            at, taps, attrs["strides"], attrs["dilations"], attrs["pads"], strict=False
-        )
+        tap_position(op, axis, window, tap)
+        for axis, (window, tap) in enumerate(zip(windows, taps, strict=True))
     ]
 
 
@@ -88,6 +92,42 @@ class Taps:
         return self.start, self.count
 
 
+def by_interior(
+    emit: Emitter,
+    op: Op,
+    windows: Sequence[Expr],
+    sizes: Sequence[Expr],
+    kernel: Sequence[Expr],
+    kind: tuple[DType, int],
+    make: Callable[[list[Taps]], Expr],
+) -> Expr:
+    """The value that `make` gives for the taps of a window, of an element type with so many lanes.
+
+    Vectors of windows that all lie inside the elements take a path of their own, which has nothing
+    to ask and reads what stands together in memory.
+    """
+    taps = [
+        taps_within(emit, op, axis, i, size, count)
+        for axis, (i, size, count) in enumerate(zip(windows, sizes, kernel, strict=True))
+    ]
+    asked = [axis for axis, t in enumerate(taps) if t.ask]
+    if not asked or not all(is_ramp(windows[axis]) for axis in asked):
+        return make(taps)
+    conditions = []
+    for axis in asked:
+        ramp = windows[axis]
+        last = ramp.base + ramp.stride * index(lanes_of(ramp) - 1)
+        ends = [
+            tap_position(op, axis, i, tap)
+            for i, tap in ((ramp.base, index(0)), (last, kernel[axis] - index(1)))
+        ]
+        conditions += [ends[0] >= index(0), ends[1] < sizes[axis]]
+    sure = [replace(t, ask=False) for t in taps]
+    dtype, lanes = kind
+    interior = emit.bind(tirx.all(*conditions), "interior")
+    return choose(emit, dtype, lanes, [(interior, lambda: make(sure))], lambda: make(taps))
+
+
 def inside(taps: Sequence[Taps], positions: Sequence[Expr], sizes: Sequence[Expr]) -> Expr | None:
     """Whether the positions exist; None when they always do."""
     return every([within(p, n) for t, p, n in zip(taps, positions, sizes, strict=True) if t.ask])
@@ -109,24 +149,45 @@ class _Window:
         shape = evaluator.shape(self.x)
         self.sizes = shape[2 : 2 + self.rank]
         self.channels = shape[1]
-        self.taps = [
-            taps_within(evaluator.emit, op, axis, at[2 + axis], self.sizes[axis], index(taps))
-            for axis, taps in enumerate(op.attrs["kernel"])
-        ]
-        self.extents = [t.extent for t in self.taps]
+        self.kernel = [index(k) for k in op.attrs["kernel"]]
         self.lanes = lanes_in(at)
+        self.windows = at[2 : 2 + self.rank]
 
-    def tap(self, taps: Index) -> tuple[Expr | None, Expr, list[Expr]]:
+    def fold(self, first: Expr, step: Callable[[Expr, Expr | None, Expr], Expr]) -> Expr:
+        """Folds the elements of the window: `step` takes the value so far, whether the tap lies
+        inside (None: certainly), and its element.
+        """
+        emit = self.evaluator.emit
+
+        def make(walked: list[Taps]) -> Expr:
+            def one(taps: Index, values: list[Expr]) -> list[Expr]:
+                condition, element, _ = self.tap(walked, taps)
+                return [step(values[0], condition, element)]
+
+            extents = [t.extent for t in walked]
+            return fold(emit, self.lanes, [(self.dtype, first)], extents, one)[0]
+
+        kind = (self.dtype, self.lanes)
+        return by_interior(emit, self.op, self.windows, self.sizes, self.kernel, kind, make)
+
+    def walked(self) -> list[Taps]:
+        """The taps to walk when there is one path for all windows."""
+        emit = self.evaluator.emit
+        return [
+            taps_within(emit, self.op, axis, i, self.sizes[axis], self.kernel[axis])
+            for axis, i in enumerate(self.windows)
+        ]
+
+    def tap(self, walked: list[Taps], taps: Index) -> tuple[Expr | None, Expr, list[Expr]]:
         """Whether a tap lies inside, the element it reads, and its position."""
         emit = self.evaluator.emit
-        spatial = self.at[2 : 2 + self.rank]
-        positions = [scalar_bind(emit, p) for p in tap_positions(self.op, spatial, taps)]
+        positions = [scalar_bind(emit, p) for p in tap_positions(self.op, self.windows, taps)]
         where = [
             emit.bind(clamp(p, n)) if t.ask else p
-            for t, p, n in zip(self.taps, positions, self.sizes, strict=True)
+            for t, p, n in zip(walked, positions, self.sizes, strict=True)
         ]
         value = self.evaluator.at(self.x, [*self.at[:2], *where, *self.at[2 + self.rank :]])
-        return inside(self.taps, positions, self.sizes), value, positions
+        return inside(walked, positions, self.sizes), value, positions
 
 
 def _max_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
@@ -135,19 +196,17 @@ def _max_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     if op.attrs["indices"]:
         return _max_pool_with_place(window, first)[result]
 
-    def step(taps: Index, values: list[Expr]) -> list[Expr]:
-        condition, value, _ = window.tap(taps)
-        return [maximum(values[0], guarded(condition, value, first))]
-
-    return fold(evaluator.emit, window.lanes, [(window.dtype, first)], window.extents, step)[0]
+    return window.fold(
+        first, lambda best, condition, x: maximum(best, guarded(condition, x, first))
+    )
 
 
 def _max_pool_with_place(window: _Window, first: Expr) -> list[Expr]:
-    axes = range(window.rank)
+    axes, walked = range(window.rank), window.walked()
     major = list(axes if window.op.attrs["storage_order"] == 0 else reversed(axes))
 
     def step(taps: Index, values: list[Expr]) -> list[Expr]:
-        condition, value, positions = window.tap(taps)
+        condition, value, positions = window.tap(walked, taps)
         place = plus(times(window.at[0], window.channels), window.at[1])
         for axis in major:
             place = plus(times(place, window.sizes[axis]), positions[axis])
@@ -160,18 +219,14 @@ def _max_pool_with_place(window: _Window, first: Expr) -> list[Expr]:
         return [select(found, value, best), select(found, place, where)]
 
     accumulators = [(window.dtype, first), (DType.I64, index(-1))]
-    return fold(window.evaluator.emit, window.lanes, accumulators, window.extents, step)
+    extents = [t.extent for t in walked]
+    return fold(window.evaluator.emit, window.lanes, accumulators, extents, step)
 
 
 def _avg_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     window = _Window(evaluator, op, at)
     zero = number(0, window.dtype)
-
-    def step(taps: Index, values: list[Expr]) -> list[Expr]:
-        condition, value, _ = window.tap(taps)
-        return [add(values[0], guarded(condition, value, zero))]
-
-    (total,) = fold(evaluator.emit, window.lanes, [(window.dtype, zero)], window.extents, step)
+    total = window.fold(zero, lambda sum_, condition, x: add(sum_, guarded(condition, x, zero)))
     count = reduce(multiply, (_counted(window, axis) for axis in range(window.rank)))
     total, count = match(total, cast(count, compute(window.dtype)))
     return total / count
@@ -183,15 +238,12 @@ def _counted(window: _Window, axis: int) -> Expr:
     taps = index(op.attrs["kernel"][axis])
     if not reach_padding(op, axis):
         return taps
-    padded = op.attrs["count_include_pad"]
-    if not padded and not window.taps[axis].ask:
-        return window.taps[axis].count
 
     def before(position: Expr) -> Expr:
         return _taps_before(op, axis, window.at[2 + axis], position, taps)
 
     size = window.sizes[axis]
-    if padded:
+    if op.attrs["count_include_pad"]:
         return emit.bind(before(size + index(op.attrs["pads"][window.rank + axis])))
     return emit.bind(minus(before(size), before(index(0))))
 
@@ -219,12 +271,9 @@ def norm_root(emit: Emitter, total: Expr, p: int) -> Expr:
 def _lp_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     window = _Window(evaluator, op, at)
     p, zero = op.attrs["p"], number(0, window.dtype)
-
-    def step(taps: Index, values: list[Expr]) -> list[Expr]:
-        condition, value, _ = window.tap(taps)
-        return [add(values[0], guarded(condition, norm_term(value, p), zero))]
-
-    (total,) = fold(evaluator.emit, window.lanes, [(window.dtype, zero)], window.extents, step)
+    total = window.fold(
+        zero, lambda sum_, condition, x: add(sum_, guarded(condition, norm_term(x, p), zero))
+    )
     return norm_root(evaluator.emit, total, p)
 
 

@@ -121,3 +121,36 @@ def test_gelu(approximate):
     x = np.linspace(-12, 12, 1001, dtype=np.float32)
     kernel = group([TensorType(DType.F32, x.shape)], lambda b, x: b.gelu(x, approximate=approximate))
     check(kernel, [x], rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("dtype", [DType.I8, DType.U8, DType.I16, DType.U16], ids=lambda d: d.label)
+@pytest.mark.parametrize("real", [DType.F32, DType.F16], ids=lambda d: d.label)
+def test_quantize(real, dtype, axis):
+    x = np.random.default_rng(0).normal(0, 50, (5, 37)).astype(real.numpy)
+    count = () if axis is None else (x.shape[axis],)
+    scale = np.random.default_rng(1).uniform(0.25, 0.75, count).astype(real.numpy)
+    zero = np.random.default_rng(2).integers(0, 9, count).astype(dtype.numpy)
+    types = [TensorType(real, x.shape), TensorType(real, count), TensorType(dtype, count)]
+    attrs = {} if axis is None else {"axis": axis}
+    kernel = group(types, lambda b, *a: b.quantize(*a, **attrs))
+    (steps,) = check(kernel, [x, scale, zero])
+    types[0] = types[0].with_dtype(dtype)
+    check(group(types, lambda b, *a: b.dequantize(*a, **attrs)), [steps, scale, zero])
+    check(group(types[:2], lambda b, *a: b.dequantize(*a, **attrs)), [steps, scale])
+
+
+def test_quantize_saturates():
+    x = np.array([1e30, -1e30, 3e9, 127.4, 0.5, 1.5], np.float32)
+    types = [TensorType(DType.F32, x.shape), TensorType(DType.F32, ()), TensorType(DType.I8, ())]
+    kernel = group(types, lambda b, *a: b.quantize(*a))
+    (steps,) = check(kernel, [x, np.array(1, np.float32), np.array(-1, np.int8)])
+    assert steps.tolist() == [127, -128, 127, 126, -1, 1]
+
+
+def test_dequantize_wide():
+    """The difference of 32-bit integers does not overflow."""
+    x = np.array([2**31 - 1, -(2**31)], np.int32)
+    types = [TensorType(DType.I32, (2,)), TensorType(DType.F32, ()), TensorType(DType.I32, ())]
+    kernel = group(types, lambda b, *a: b.dequantize(*a))
+    check(kernel, [x, np.array(0.5, np.float32), np.array(-5, np.int32)])
