@@ -77,10 +77,11 @@ class Fuse(Pass):
         })
 
     Kinds: `contraction` (one conv, matmul or conv_transpose, what follows it element by element at
-    the same shape, perhaps a last `pad` with zeros; before a matmul, moves of its operands),
-    `reduction` (one reduction or row operation, what feeds only it, what follows it element by
-    element), `pool`, `pointwise` (element-wise and injective ops; a `concat` only as the last),
-    `opaque` (any other op, alone). All results of a kernel have one shape. Views, constants and
+    the same shape, perhaps a last `pad` with zeros; slices of what a conv reads, transposes, slices
+    and broadcasts of what a matmul reads), `reduction` (one reduction or row operation, what feeds
+    only it, what follows it element by element), `pool` (and what follows), `pointwise`
+    (element-wise and injective ops; a `concat` only as the last), `opaque` (any other op, alone).
+    All results of a kernel have one shape, those of an opaque one excepted. Views, constants and
     control flow stay outside, and the regions of control flow are fused on their own; constants are
     operands of kernels, but those of one element are copied inside.
     """
@@ -95,6 +96,7 @@ class Fuse(Pass):
         remove_unused(graph.body)
         made: Counter[str] = Counter()
         _fuse_block(graph.body, Limits(self.max_ops, self.max_operands), made)
+        remove_unused(graph.body)  # constants that were copied into all their readers
         kernels = made.total() - made["ops"]
         if not kernels:
             return Outcome(False)

@@ -62,41 +62,13 @@ class Limits:
     operands: int = 24
 
 
-# Ops worth computing again for every element that a broadcast or a second pass needs.
-CHEAP = frozenset(
-    {
-        "abs",
-        "add",
-        "bitwise_and",
-        "bitwise_not",
-        "bitwise_or",
-        "bitwise_xor",
-        "cast",
-        "dim_values",
-        "equal",
-        "expand",
-        "gather",
-        "greater",
-        "greater_equal",
-        "iota",
-        "less",
-        "less_equal",
-        "logical_and",
-        "logical_not",
-        "logical_or",
-        "logical_xor",
-        "maximum",
-        "minimum",
-        "mul",
-        "neg",
-        "not_equal",
-        "relu",
-        "slice",
-        "sub",
-        "transpose",
-        "where",
-    }
-)
+# Ops worth computing again for every element that a broadcast needs.
+CHEAP = frozenset({
+    "abs", "add", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "cast",
+    "dim_values", "equal", "expand", "gather", "greater", "greater_equal", "iota", "less",
+    "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum",
+    "minimum", "mul", "neg", "not_equal", "relu", "slice", "sub", "transpose", "where",
+})  # fmt: skip
 CHEAP_OPS = 6
 
 # Injective ops that read every element at most once, so that what feeds them is computed once.

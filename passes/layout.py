@@ -55,7 +55,7 @@ class Layout(Pass):
     name: ClassVar[str] = "layout"
 
     def run(self, graph: Graph, description: Description, /) -> Outcome:
-        hints = {name: sizes.hint for name, sizes in graph.symbols.items()}
+        hints = {name: sizes.typical for name, sizes in graph.symbols.items()}
         tally = _Tally()
         _layout_block(graph.body, description.channel_block, hints, tally)
         remove_unused(graph.body)

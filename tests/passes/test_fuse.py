@@ -57,6 +57,7 @@ def test_constants_of_one_element_are_copied_inside():
     graph = fused(net, net.b.mul(x, one), net.b.mul(y, one))
     inside = [op.attrs["name"] for op in graph.walk() if op.name == "constant" and op.parent]
     assert inside == ["one", "one"]
+    assert not [op for op in graph.body.ops if op.name == "constant"]
     assert [len(op.operands) for op in graph.walk() if op.name == "kernel"] == [1, 1]
 
 
