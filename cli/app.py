@@ -44,7 +44,7 @@ def compile(
     dim: Dim = None,
     constant: Constant = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Compile processes. Default: one a core.", min=1)
+        int | None, typer.Option(help="Compile processes; 0: none. Default: one a core.", min=0)
     ] = None,
     cache: Annotated[bool, typer.Option(help="Use the kernel cache.")] = True,
     cache_dir: Annotated[Path | None, typer.Option(help="Folder of the kernel cache.")] = None,

@@ -25,7 +25,7 @@ class _Span:
 
 def place_arena(plan: Plan) -> None:
     """Fills in `offset`, `after`, `arena_order` and the arena's figures."""
-    hints = {name: sizes.hint for name, sizes in plan.symbols.items()}
+    hints = {name: sizes.typical for name, sizes in plan.symbols.items()}
     memory = plan_memory(
         Buffer(number, evaluate(plan.tensors[number].bytes, hints), span.first, span.last)
         for number, span in sorted(_spans(plan).items())

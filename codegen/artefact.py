@@ -125,7 +125,7 @@ def _fill(table: Any, **fields: Any) -> Any:
 
 def _symbol(name: str, sizes: Any) -> Any:
     most = -1 if sizes.most is None else sizes.most
-    return _fill(schema.SymbolT(), name=name, min=sizes.least, max=most, hint=sizes.hint)
+    return _fill(schema.SymbolT(), name=name, min=sizes.least, max=most, hint=sizes.typical)
 
 
 def _tensor(tensor: Any, scalars: Scalars, weight_offset: int | None) -> Any:

@@ -26,6 +26,10 @@ from bireme.passes.values import weight_name
 from bireme.targets.description import Description
 
 
+# A symbol whose typical size nobody gave has hint 1, at which a picture would cost nothing.
+_LEAST_SIZE = 16
+
+
 @dataclass(frozen=True)
 class Layout(Pass):
     """Gives 2-D float32 convolutions, and what stands between them, a channel-blocked layout.
@@ -57,7 +61,8 @@ class Layout(Pass):
     def run(self, graph: Graph, description: Description, /) -> Outcome:
         hints = {name: sizes.typical for name, sizes in graph.symbols.items()}
         tally = _Tally()
-        _layout_block(graph.body, description.channel_block, hints, tally)
+        sizes = {name: max(hint, _LEAST_SIZE) for name, hint in hints.items()}
+        _layout_block(graph.body, description.channel_block, sizes, tally)
         remove_unused(graph.body)
         if not tally.blocked:
             return Outcome(False)

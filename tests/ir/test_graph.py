@@ -175,6 +175,22 @@ def test_a_changed_output_type_is_noticed_until_the_signature_is_refreshed() -> 
     assert graph.output_names == ["y"]
 
 
+def test_values_of_another_graph_are_refused() -> None:
+    graph, other = small(), Graph()
+    x = other.add_input("theirs", VECTOR)
+    with pytest.raises(BiremeError) as caught:
+        Builder(graph).add(graph.inputs[0], x)
+    assert caught.value.code == "BM2005"
+    assert caught.value.detail == "operand 1, theirs, is a value of another graph"
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 63, 1.5])
+def test_impossible_sizes_are_refused(size: int) -> None:
+    with pytest.raises(BiremeError) as caught:
+        Graph().add_input("x", TensorType(DType.F32, (size,)))
+    assert caught.value.detail == f"float32[{size}] has a size that is not in [0, 2**63)"
+
+
 # --- symbols ------------------------------------------------------------------------------------
 
 
