@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <atomic>
 
@@ -83,9 +84,12 @@ class Pool {
   }
 
   // When the library is unloaded or the process ends. Work that another thread has here is let
-  // finish.
+  // finish, but a kernel that never ends must not keep the process from ending.
   void shut_down() {
-    while (busy_.exchange(true, std::memory_order_acquire)) sched_yield();
+    for (int attempt = 0; busy_.exchange(true, std::memory_order_acquire); ++attempt) {
+      if (attempt == 1000) return;
+      usleep(1000);
+    }
     stop();  // stays busy: whoever still runs a session works alone
   }
 
