@@ -71,6 +71,16 @@ def fold_one(
     return result
 
 
+def pairwise(emit: Emitter, values: Sequence[Expr], combine: Combine) -> Expr:
+    """The combination of one or more values as a tree, which is done sooner than a chain."""
+    level = list(values)
+    while len(level) > 1:
+        rest = level[len(level) - len(level) % 2 :]
+        pairs = zip(level[::2], level[1::2], strict=False)
+        level = [*(emit.bind(combine(x, y)) for x, y in pairs), *rest]
+    return level[0]
+
+
 def scalar_bind(emit: Emitter, value: Expr) -> Expr:
     """Names a scalar; a vector stays as it is, since a named ramp is no longer seen to be one."""
     return emit.bind(value) if lanes_of(value) == 1 else value

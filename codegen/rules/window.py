@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import reduce
+from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import product
+from math import prod
 
 from tvm import tirx
 
@@ -12,17 +14,20 @@ from bireme.codegen.evaluate import Evaluator, Index, Rule
 from bireme.codegen.index import choose, clamp, is_ramp, lanes_in, minus, plus, times
 from bireme.codegen.rules import arithmetic as a
 from bireme.codegen.rules.folding import (
+    Combine,
     add,
     both,
     fold,
+    fold_one,
     lowest,
     maximum,
     multiply,
     number,
+    pairwise,
     scalar_bind,
 )
 from bireme.codegen.rules.transcendental import power
-from bireme.codegen.tir import Emitter, Expr, cast, compute, index, lanes_of, match, select
+from bireme.codegen.tir import Emitter, Expr, cast, compute, index, is_int, lanes_of, match, select
 from bireme.ir import DType, Op
 
 
@@ -103,29 +108,41 @@ def by_interior(
 ) -> Expr:
     """The value that `make` gives for the taps of a window, of an element type with so many lanes.
 
-    Vectors of windows that all lie inside the elements take a path of their own, which has nothing
-    to ask and reads what stands together in memory.
+    Windows that lie inside the elements, all of a vector, take a path of their own: it has nothing
+    to ask, knows how many taps there are, and reads what stands together in memory.
     """
-    taps = [
-        taps_within(emit, op, axis, i, size, count)
-        for axis, (i, size, count) in enumerate(zip(windows, sizes, kernel, strict=True))
-    ]
-    asked = [axis for axis, t in enumerate(taps) if t.ask]
-    if not asked or not all(is_ramp(windows[axis]) for axis in asked):
-        return make(taps)
+    axes = [axis for axis in range(len(windows)) if reach_padding(op, axis)]
+    known = all(lanes_of(windows[axis]) == 1 or is_ramp(windows[axis]) for axis in axes)
+    every_tap = [Taps(index(0), count, False) for count in kernel]
+    if not axes:
+        return make(every_tap)
+
+    def careful() -> Expr:
+        return make(
+            [
+                taps_within(emit, op, axis, i, size, count)
+                for axis, (i, size, count) in enumerate(zip(windows, sizes, kernel, strict=True))
+            ]
+        )
+
+    if not known:
+        return careful()
     conditions = []
-    for axis in asked:
-        ramp = windows[axis]
-        last = ramp.base + ramp.stride * index(lanes_of(ramp) - 1)
-        ends = [
-            tap_position(op, axis, i, tap)
-            for i, tap in ((ramp.base, index(0)), (last, kernel[axis] - index(1)))
-        ]
-        conditions += [ends[0] >= index(0), ends[1] < sizes[axis]]
-    sure = [replace(t, ask=False) for t in taps]
+    for axis in axes:
+        first, last = ends(windows[axis])
+        start = tap_position(op, axis, first, index(0))
+        end = tap_position(op, axis, last, kernel[axis] - index(1))
+        conditions += [start >= index(0), end < sizes[axis]]
     dtype, lanes = kind
     interior = emit.bind(tirx.all(*conditions), "interior")
-    return choose(emit, dtype, lanes, [(interior, lambda: make(sure))], lambda: make(taps))
+    return choose(emit, dtype, lanes, [(interior, lambda: make(every_tap))], careful)
+
+
+def ends(i: Expr) -> tuple[Expr, Expr]:
+    """The first and the last of consecutive numbers."""
+    if lanes_of(i) == 1:
+        return i, i
+    return i.base, i.base + i.stride * index(lanes_of(i) - 1)
 
 
 def inside(taps: Sequence[Taps], positions: Sequence[Expr], sizes: Sequence[Expr]) -> Expr | None:
@@ -136,6 +153,10 @@ def inside(taps: Sequence[Taps], positions: Sequence[Expr], sizes: Sequence[Expr
 def guarded(condition: Expr | None, value: Expr, other: Expr) -> Expr:
     """`value` where the condition holds, else `other`; no condition always holds."""
     return value if condition is None else select(condition, value, other)
+
+
+# Taps that are written out and combined pairwise, rather than one after the other in a loop.
+WRITTEN_OUT = 16
 
 
 class _Window:
@@ -153,19 +174,26 @@ class _Window:
         self.lanes = lanes_in(at)
         self.windows = at[2 : 2 + self.rank]
 
-    def fold(self, first: Expr, step: Callable[[Expr, Expr | None, Expr], Expr]) -> Expr:
-        """Folds the elements of the window: `step` takes the value so far, whether the tap lies
-        inside (None: certainly), and its element.
+    def fold(
+        self, first: Expr, element: Callable[[Expr | None, Expr], Expr], combine: Combine
+    ) -> Expr:
+        """Folds the window: `element` is given whether a tap lies inside (None: certainly) and what
+        it reads.
         """
         emit = self.evaluator.emit
 
-        def make(walked: list[Taps]) -> Expr:
-            def one(taps: Index, values: list[Expr]) -> list[Expr]:
-                condition, element, _ = self.tap(walked, taps)
-                return [step(values[0], condition, element)]
+        def at(walked: list[Taps], taps: Index) -> Expr:
+            condition, value, _ = self.tap(walked, taps)
+            return emit.bind(element(condition, value))
 
+        def make(walked: list[Taps]) -> Expr:
+            places = _few(walked)
+            if places:
+                return pairwise(emit, [at(walked, place) for place in places], combine)
             extents = [t.extent for t in walked]
-            return fold(emit, self.lanes, [(self.dtype, first)], extents, one)[0]
+            return fold_one(
+                emit, self.dtype, self.lanes, first, extents, partial(at, walked), combine
+            )
 
         kind = (self.dtype, self.lanes)
         return by_interior(emit, self.op, self.windows, self.sizes, self.kernel, kind, make)
@@ -190,15 +218,22 @@ class _Window:
         return inside(walked, positions, self.sizes), value, positions
 
 
+def _few(walked: Sequence[Taps]) -> list[Index]:
+    """The places of all taps when they are certain and few enough to write out; else nothing."""
+    counts = [int(t.count) if is_int(t.count) and not t.ask else None for t in walked]
+    known = [c for c in counts if c is not None]
+    if len(known) < len(counts) or not 1 <= prod(known) <= WRITTEN_OUT:
+        return []
+    return [[index(i) for i in place] for place in product(*map(range, known))]
+
+
 def _max_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     window = _Window(evaluator, op, at)
     first = lowest(window.dtype)
     if op.attrs["indices"]:
         return _max_pool_with_place(window, first)[result]
 
-    return window.fold(
-        first, lambda best, condition, x: maximum(best, guarded(condition, x, first))
-    )
+    return window.fold(first, lambda condition, x: guarded(condition, x, first), maximum)
 
 
 def _max_pool_with_place(window: _Window, first: Expr) -> list[Expr]:
@@ -226,7 +261,7 @@ def _max_pool_with_place(window: _Window, first: Expr) -> list[Expr]:
 def _avg_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     window = _Window(evaluator, op, at)
     zero = number(0, window.dtype)
-    total = window.fold(zero, lambda sum_, condition, x: add(sum_, guarded(condition, x, zero)))
+    total = window.fold(zero, lambda condition, x: guarded(condition, x, zero), add)
     count = reduce(multiply, (_counted(window, axis) for axis in range(window.rank)))
     total, count = match(total, cast(count, compute(window.dtype)))
     return total / count
@@ -271,9 +306,7 @@ def norm_root(emit: Emitter, total: Expr, p: int) -> Expr:
 def _lp_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     window = _Window(evaluator, op, at)
     p, zero = op.attrs["p"], number(0, window.dtype)
-    total = window.fold(
-        zero, lambda sum_, condition, x: add(sum_, guarded(condition, norm_term(x, p), zero))
-    )
+    total = window.fold(zero, lambda condition, x: guarded(condition, norm_term(x, p), zero), add)
     return norm_root(evaluator.emit, total, p)
 
 
