@@ -22,9 +22,8 @@ from bireme.passes.layout_rules import (
 )
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.rewrite import remove_unused
-from bireme.passes.values import weight_name
+from bireme.passes.values import producer_for_one, weight_name
 from bireme.targets.description import Description
-
 
 # A symbol whose typical size nobody gave has hint 1, at which a picture would cost nothing.
 _LEAST_SIZE = 16
@@ -51,9 +50,10 @@ class Layout(Pass):
     op before the convolution, so that what makes its operand can store into a padded buffer. Ops
     between convolutions work on blocks where `layout_rules` allows it. Which do is the choice for
     which conversions and padding cost the fewest bytes, at the typical sizes of symbols
-    (`assignment`). Convolutions of few input channels read plain tensors (`in_block` 1), depthwise
-    ones have a filter for each lane; other groups, and fewer than half a block of filters, stay
-    plain.
+    (`assignment`). A convolution of a concat whose parts fill no whole blocks becomes a sum of
+    convolutions. Convolutions of few input channels read plain tensors (`in_block` 1), depthwise
+    ones have a filter for each lane; other groups, and fewer than a quarter of a block of filters,
+    stay plain.
     """
 
     name: ClassVar[str] = "layout"
@@ -100,7 +100,7 @@ def _blocked_conv(op: Op, block: int) -> _Conv | None:
     count, filters = channels(x.type) or x.type.shape[1], w.type.shape[0]
     if len(op.attrs["strides"]) != 2 or x.type.dtype is not DType.F32 or w.constant is None:
         return None
-    if not isinstance(count, int) or not isinstance(filters, int) or 2 * filters < block:
+    if not isinstance(count, int) or not isinstance(filters, int) or 4 * filters < block:
         return None
     groups = op.attrs["groups"]
     if groups == 1:
@@ -110,18 +110,45 @@ def _blocked_conv(op: Op, block: int) -> _Conv | None:
     return None
 
 
-def _explicit_padding(op: Op) -> Op:
+def _split_over_concat(op: Op, block: int) -> None:
+    """Makes a convolution of a concat a sum of convolutions, where the parts fill no whole blocks.
+
+    Such a concat would have to be made in the plain layout, and packed again. Done where adding up
+    the results moves less than that.
+    """
+    x, w = op.operands
+    concat, weights = producer_for_one(x, "concat"), w.constant
+    if concat is None or weights is None or concat.attrs["axis"] != 1 or op.attrs["groups"] != 1:
+        return
+    counts = [channels(v.type) for v in concat.operands]
+    known = [count for count in counts if count is not None]
+    broken = any(count % block for count in known[:-1])
+    moves_less = weights.shape[0] * (len(counts) - 1) <= weights.shape[1]
+    if len(known) < len(counts) or not broken or not moves_less:
+        return
+    b = Builder(op.graph, before=op)
+    total: Value | None = None
+    ends = np.cumsum(known)[:-1]
+    for part, filters in zip(concat.operands, np.split(weights, ends, axis=1), strict=True):
+        constant = b.constant(np.ascontiguousarray(filters), weight_name(w))
+        conv: Value = b.conv(part, constant, **op.attrs)
+        total = conv if total is None else b.add(conv, total)
+    assert total is not None
+    op.replace_with([total])
+    concat.erase()
+
+
+def _explicit_padding(op: Op) -> None:
     """Moves a convolution's padding into a `pad` of its operand."""
     pads = op.attrs["pads"]
     if not any(pads):
-        return op
+        return
     b = Builder(op.graph, before=op)
     half = len(pads) // 2
     padded = b.pad(op.operands[0], before=(0, 0, *pads[:half]), after=(0, 0, *pads[half:]))
     attrs = {**op.attrs, "pads": (0,) * len(pads)}
     conv = b.op("conv", [padded, op.operands[1]], **attrs)
     op.replace_with(conv.results)
-    return conv
 
 
 def pack_filters(weights: Array, in_block: int, out_block: int) -> Array:
@@ -147,6 +174,9 @@ def _layout_block(block: Block, size: int, hints: Mapping[str, int], tally: _Tal
     for op in block.ops:
         for inner in op.blocks:
             _layout_block(inner, size, hints, tally)
+        if _blocked_conv(op, size):
+            _split_over_concat(op, size)
+    for op in block.ops:
         tally.convolutions += op.name == "conv"
         if _blocked_conv(op, size):
             _explicit_padding(op)

@@ -131,11 +131,22 @@ def test_concat_slice_resize_and_pools_work_on_blocks():
     assert ops.count("unpack_channels") == 1
 
 
-def test_a_concat_of_broken_blocks_is_plain():
+def test_a_convolution_of_a_concat_of_broken_blocks_is_a_sum():
+    net = Net()
+    x = net.input("x", "n", 3, "h", "w")
+    parts = [net.conv(x, width, 3, node=f"part{width}") for width in (24, 32, 40)]
+    y = net.conv(net.b.concat(*parts, axis=1), 24, 3, node="c")
+    ops, gain = laid_out(net, y)
+    assert "concat" not in ops
+    assert ops.count("add") == 2
+    assert gain.startswith("blocked 6 of 6 convolutions with 1 conversion")
+
+
+def test_a_wide_convolution_of_broken_blocks_reads_a_plain_concat():
     net = Net()
     x = net.input("x", "n", 3, "h", "w")
     y = net.b.concat(net.conv(x, 24, 3, node="a"), net.conv(x, 32, 3, node="b"), axis=1)
-    ops, _ = laid_out(net, net.conv(y, 16, 1, node="c"))
+    ops, _ = laid_out(net, net.conv(y, 64, 1, node="c"))
     assert ops.count("unpack_channels") == 3
     assert ops.count("pack_channels") == 1
 
@@ -167,7 +178,7 @@ def test_broadcast_operands_of_every_shape():
 @pytest.mark.parametrize(
     "build",
     [
-        lambda net, x: net.conv(x, 4, 3, node="few filters"),
+        lambda net, x: net.conv(x, 3, 3, node="few filters"),
         lambda net, x: net.conv(x, 16, 3, groups=2, node="groups"),
         lambda net, x: net.b.conv(
             x, net.b.relu(net.input("w", 16, 32, 1, 1)), strides=(1, 1), pads=(0,) * 4,
