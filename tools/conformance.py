@@ -44,11 +44,14 @@ def main(arguments: list[str] | None = None) -> None:
     run = run_isolated(
         lambda i: run_case(cases[i], prepare), len(cases), options.jobs, options.seconds
     )
-    for index, outcome, value in run:
-        case = cases[index]
-        results.append(value if outcome == "done" else Result(case.name, case.op, outcome, value))
-        if sys.stderr.isatty():
-            print(f"\r{len(results)} of {len(cases)}", end="", file=sys.stderr)
+    try:
+        for index, outcome, value in run:
+            name, op = cases[index].name, cases[index].op
+            results.append(value if outcome == "done" else Result(name, op, outcome, value))
+            if sys.stderr.isatty():
+                print(f"\r{len(results)} of {len(cases)}", end="", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"interrupted after {len(results)} of {len(cases)} tests")
     results.sort(key=lambda r: r.name)
     took = time.monotonic() - started
     text = _markdown(results, left_out, options.backend)

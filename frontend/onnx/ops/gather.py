@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bireme.frontend.onnx.emit import Tensor, data, scalar
+from bireme.frontend.onnx.emit import Tensor, data, scalar, sizes
 from bireme.frontend.onnx.node import Converter, Node
 from bireme.frontend.onnx.ops.shape import cut, expand, reshape
 from bireme.frontend.onnx.ops.table import Table
@@ -63,7 +63,7 @@ def _tensor_scatter(n: Node) -> Tensor:
         rows = [start.shape[0], *[1] * (cache.rank - 1)]
         places = n.b.add(places, reshape(n.b, start, rows))
     if mode == "circular":
-        size = n.b.reshape(n.b.dim_values(values=(cache.shape[axis],)), shape=())
+        size = reshape(n.b, sizes([cache.shape[axis]]), ())
         places = n.b.mod(places, size)
     places = expand(n.b, places, update.shape)
     return n.b.scatter_elements(cache, places, update, axis=axis)
@@ -80,7 +80,7 @@ def _one_hot(n: Node) -> Tensor:
     off, on = (reshape(n.b, cut(n.b, n[2], 0, i, 1), ()) for i in (0, 1))
     shape = list(indices.shape)
     shape.insert(axis, 1)
-    size = n.b.reshape(n.b.dim_values(values=(depth,)), shape=())
+    size = reshape(n.b, sizes([depth]), ())
     wrapped = n.b.where(n.b.less(indices, 0), n.b.add(indices, size), indices)
     column = [depth if i == axis else 1 for i in range(len(shape))]
     line = n.b.reshape(n.b.iota(shape=(depth,), axis=0, dtype=DType.I64), shape=tuple(column))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bireme.frontend.onnx.emit import Tensor, scalar
+from bireme.frontend.onnx.emit import Tensor, scalar, sizes
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.shape import expand, transpose
 from bireme.frontend.onnx.ops.table import Table
@@ -52,7 +52,7 @@ def _lengths(n: Node, x: Tensor, always: bool = False) -> list[Tensor]:
         return [given if given.dtype is DType.I32 else n.b.cast(given, dtype=DType.I32)]
     if not always:
         return []
-    full = n.b.cast(n.b.dim_values(values=(x.shape[0],)), dtype=DType.I32)
+    full = n.b.cast(sizes([x.shape[0]]), dtype=DType.I32)
     return [expand(n.b, full, (x.shape[1],))]
 
 
