@@ -15,6 +15,8 @@ from bireme.ir.dims import Atom
 
 OPSET = 21
 _IR_VERSION = 10
+# The checker copies the model, which takes long for a large one and ends at 2 GiB.
+_MOST_CHECKED = 1 << 27
 
 # Writes one op; gives the names of its results.
 OpWriter = Callable[["Writer", Op], Sequence[str]]
@@ -167,7 +169,7 @@ def export_with(graph: Graph, table: dict[str, OpWriter]) -> ModelProto:
     model = helper.make_model(
         proto, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="bireme"
     )
-    if model.ByteSize() < 1 << 30:  # the checker serialises, which ends at 2 GiB
+    if model.ByteSize() < _MOST_CHECKED:
         checker.check_model(model)
     return model
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bireme import zoo
 from bireme.frontend.onnx import export
 from bireme.frontend.onnx.export_ops import EXPORTS
 from bireme.ir import OPS, BiremeError, Builder, DType, Graph, TensorType, reference, symbol
@@ -86,6 +87,16 @@ def test_regions_read_outer_values() -> None:
         inputs = {"x": random(3), "c": np.array(choice)}
         expected = reference.run(graph, inputs)["y"]
         np.testing.assert_allclose(onnxruntime_run(model, inputs)["y"], expected)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1_025", "resnet18", "bert_tiny", "lstm_classifier"])
+def test_zoo_model_at_a_size_chosen_after_export(name: str) -> None:
+    graph = zoo.trace(name)
+    model = export(graph)
+    inputs = zoo.example(name, sizes={"batch": 2, "seq": 5})
+    found = onnxruntime_run(model, inputs)
+    for key, expected in reference.run(graph, inputs).items():
+        np.testing.assert_allclose(found[key], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_all_ops_without_a_form_are_listed() -> None:
