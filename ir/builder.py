@@ -49,6 +49,7 @@ class Builder:
         with self.graph.context:
             location = self._location or ir.Location.unknown()
         try:
+            self._check_owner(operands)
             complete = definition.complete(attrs)
             kinds = tuple(_region_type(b) for b in regions)
             types = definition.result_types([v.type for v in operands], complete, kinds)
@@ -70,6 +71,12 @@ class Builder:
                 block.mlir.append_to(region)
                 holder.operation.erase()
         return Op(self.graph, made)
+
+    def _check_owner(self, operands: Sequence[Value]) -> None:
+        for index, value in enumerate(operands):
+            if value.graph is not self.graph:
+                detail = f"operand {index}, {value.label}, is a value of another graph"
+                raise BiremeError("BM2005", detail)
 
     def _point(self) -> Any:
         if self._before is not None:

@@ -7,6 +7,7 @@ theirs, keyed by the op's name.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bireme.ir.dims import Dim, symbols_of
+from bireme.ir.dims import Dim, DimExpr, symbols_of
 from bireme.ir.dtypes import ANY, DType
 from bireme.ir.errors import BiremeError, counted
 from bireme.ir.types import TensorType
@@ -236,16 +237,45 @@ class OpDef:
         return tuple(self.infer(typing))
 
 
+def _bool(value: Any) -> bool:
+    if isinstance(value, bool | np.bool_) or operator.index(value) in (0, 1):
+        return bool(value)
+    raise ValueError(value)
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, str):
+        raise TypeError(value)
+    return float(value)
+
+
+def _str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return str(value)
+
+
+def _int(value: Any) -> int:
+    number = operator.index(value)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError(value)
+    return number
+
+
+def _dim(value: Any) -> Dim:
+    return value if isinstance(value, DimExpr) else _int(value)
+
+
 _PYTHON: dict[AttrKind, Callable[[Any], Any]] = {
-    AttrKind.INT: int,
-    AttrKind.FLOAT: float,
-    AttrKind.BOOL: bool,
-    AttrKind.STR: str,
-    AttrKind.INTS: lambda v: tuple(int(x) for x in v),
-    AttrKind.FLOATS: lambda v: tuple(float(x) for x in v),
-    AttrKind.STRS: lambda v: tuple(str(x) for x in v),
+    AttrKind.INT: _int,
+    AttrKind.FLOAT: _float,
+    AttrKind.BOOL: _bool,
+    AttrKind.STR: _str,
+    AttrKind.INTS: lambda v: tuple(map(_int, v)),
+    AttrKind.FLOATS: lambda v: tuple(map(_float, v)),
+    AttrKind.STRS: lambda v: tuple(map(_str, v)),
     AttrKind.DTYPE: DType.of,
-    AttrKind.DIMS: lambda v: tuple(d if not hasattr(d, "__index__") else int(d) for d in v),
+    AttrKind.DIMS: lambda v: tuple(map(_dim, v)),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bireme.ir._mlir import ir
-from bireme.ir.dims import Dim, parse, product, symbols_of
+from bireme.ir.dims import Dim, DimExpr, parse, product, symbols_of
 from bireme.ir.dtypes import BY_MLIR, DType
 from bireme.ir.errors import BiremeError
 
@@ -59,13 +59,18 @@ class TensorType:
         return f"{self.dtype.label}[{', '.join(map(str, self.shape))}]"
 
     def to_mlir(self) -> ir.Type:
-        """The MLIR type; needs a current context."""
+        """The MLIR type; needs a current context. Raises BM2004 for an impossible size."""
         dynamic = ir.ShapedType.get_dynamic_size()
-        sizes = [d if isinstance(d, int) else dynamic for d in self.shape]
+        sizes = [dynamic if isinstance(d, DimExpr) else self._size(d) for d in self.shape]
         encoding = None
         if not self.is_static:
             encoding = ir.ArrayAttr.get([ir.StringAttr.get(str(d)) for d in self.shape])
         return ir.RankedTensorType.get(sizes, ir.Type.parse(self.dtype.mlir), encoding)
+
+    def _size(self, dim: int) -> int:
+        if not isinstance(dim, int) or not 0 <= dim < 1 << 63:
+            raise BiremeError("BM2004", f"{self} has a size that is not in [0, 2**63)")
+        return dim
 
     @staticmethod
     def from_mlir(mlir_type: ir.Type) -> TensorType:
