@@ -75,12 +75,13 @@ def multiple_of(i: Expr, number: int) -> bool:
 class _Spread:
     """Positions `base + offsets`: a scalar, and an int32 vector of small numbers up to `most`.
 
-    The offsets do not fall from lane to lane.
+    The offsets do not fall from lane to lane. `aligned`: the base is a multiple of the lanes.
     """
 
     base: Expr
     offsets: Expr
     most: int
+    aligned: bool = False
 
 
 def divide(emit: Emitter, i: Expr, size: Any) -> tuple[Expr, Expr]:
@@ -95,7 +96,8 @@ def unravel(emit: Emitter, flat: Expr, sizes: Sequence[Any]) -> list[Expr]:
     rest: Any = flat
     if is_ramp(flat) and is_int(flat.stride) and int(flat.stride) == 1:
         steps = tirx.Ramp(const(0, "int32"), const(1, "int32"), int(flat.lanes))
-        rest = _Spread(emit.bind(flat.base), steps, int(flat.lanes) - 1)
+        lanes = int(flat.lanes)
+        rest = _Spread(emit.bind(flat.base), steps, lanes - 1, multiple_of(flat.base, lanes))
     for size in reversed([index(s) for s in sizes[1:]]):
         if is_int(size) and int(size) == 1:
             at.append(index(0))
@@ -124,7 +126,7 @@ def _divide_spread(emit: Emitter, spread: _Spread, size: Expr) -> tuple[_Spread 
     known = int(size) if is_int(size) else None
     base = emit.bind(tirx.truncdiv(spread.base, size), "q")
     left = emit.bind(spread.base - base * size, "i")
-    if known and is_ramp(spread.offsets) and known % lanes == 0 and multiple_of(spread.base, lanes):
+    if known and spread.aligned and known % lanes == 0:
         return base, consecutive(left, lanes)
     if known and known > spread.most:
         limit = cast(tirx.min(size - left, index(spread.most + 1)), "int32")

@@ -20,6 +20,7 @@ from bireme.codegen.templates import (
     scan,
     scatter,
     sort,
+    transpose,
 )
 from bireme.codegen.templates.common import Emission, Work
 from bireme.codegen.tir import Buffer, Emitter, Expr
@@ -75,6 +76,7 @@ TEMPLATES: tuple[tuple[Callable[[Graph], bool], Callable[[Emission], Work]], ...
     (scatter.matches, scatter.emit),
     (scan.matches, scan.emit),
     (sort.matches, sort.emit),
+    (transpose.matches, transpose.emit),
     (lambda graph: True, pointwise.emit),
 )
 

@@ -51,9 +51,9 @@ def emit(e: Emission) -> Work:
         count = e.emit.bind(tirx.min(index(rows), e.emit.dim(leading) - first), "count")
         if split == 0:
             if shape:
-                vectorised(e.emit, count, lanes, lambda i, _: _element(e, [i]), start=first)
+                vectorised(e.emit, count, lanes, lambda i, _: store_element(e, [i]), start=first)
             else:
-                _element(e, [])
+                store_element(e, [])
             return work
         with e.emit.loop("row", count, start=first) as row:
             _inner(e, unravel(e.emit, row, sizes[:split]), sizes[split:], lanes)
@@ -63,13 +63,13 @@ def emit(e: Emission) -> Work:
 def _inner(e: Emission, at: list[Expr], sizes: list[Expr], lanes: int) -> None:
     """Loops over the axes within a row."""
     if len(sizes) == 1:
-        vectorised(e.emit, sizes[0], lanes, lambda i, _: _element(e, [*at, i]))
+        vectorised(e.emit, sizes[0], lanes, lambda i, _: store_element(e, [*at, i]))
         return
     with e.emit.loop("i", sizes[0]) as i:
         _inner(e, [*at, i], sizes[1:], lanes)
 
 
-def _element(e: Emission, at: list[Expr]) -> None:
+def store_element(e: Emission, at: list[Expr]) -> None:
     """Calculates and stores one element, or one vector, of every result."""
     values = [e.evaluator.at(v, at) for v in e.graph.outputs]
     for buffer, value in zip(e.results, values, strict=True):

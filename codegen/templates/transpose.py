@@ -1,0 +1,192 @@
+"""Kernels that read along one axis and write along another: square tiles, turned in registers.
+
+A tile has vectors along the axis in which the arguments lie in memory, one for each position along the
+result's innermost axis. Turned, they are vectors along the innermost axis. Reads and writes thus are
+whole vectors. The last tile of an axis overlaps the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tvm import tirx
+from tvm.tirx import stmt as ts
+
+from bireme.codegen.index import consecutive
+from bireme.codegen.probe import strides
+from bireme.codegen.rules import RULES
+from bireme.codegen.templates.common import Emission, Work, estimate, unravel, vector_lanes
+from bireme.codegen.templates.pointwise import TASK_ELEMENTS, store_element
+from bireme.codegen.tir import Expr, const, index, is_int, to_storage
+from bireme.ir import Dim, Fusion, Graph, ceildiv, product
+
+_MOVES = frozenset({"transpose", "pack_channels", "unpack_channels"})
+_PLAIN = (Fusion.POINTWISE, Fusion.INJECTIVE, Fusion.VIEW, Fusion.CONSTANT)
+_BY_DATA = frozenset({"gather", "gather_elements", "gather_nd", "reverse_sequence", "resize"})
+# Tiles below this size are not worth turning.
+_LEAST_LANES = 4
+# A task turns this many strips at once, in chunks of so many tiles: a page that is touched is used well.
+SIDE_BY_SIDE, CHUNK = 4, 16
+# Threads that a kernel of one strip for each should be enough for.
+MOST_THREADS = 8
+
+
+def matches(graph: Graph) -> bool:
+    return read_axis(graph) is not None
+
+
+def read_axis(graph: Graph) -> int | None:
+    """The result's axis along which arguments lie in memory, if tiles between it and the last pay."""
+    ops = graph.body.ops
+    if not any(op.name in _MOVES for op in ops):
+        return None
+    if any(op.definition.fusion not in _PLAIN or op.name in _BY_DATA for op in ops):
+        return None
+    shape = graph.outputs[0].type.shape
+    if len({v.type.shape for v in graph.outputs}) != 1 or len(shape) < 2:
+        return None
+    if not _is_wide(shape[-1]):
+        return None
+    reads = [
+        steps
+        for argument, found in strides(graph, dict(RULES)).items()
+        for steps in found
+        if 4 * estimate(argument.type.elements) >= estimate(product(shape))
+    ]
+    jumps = [sum(steps[axis] not in (0, 1) for steps in reads) for axis in range(len(shape))]
+    best = min(range(len(shape)), key=lambda a: jumps[a] if _is_wide(shape[a]) else len(reads) + 1)
+    return best if jumps[best] < jumps[-1] else None
+
+
+def _is_wide(size: Dim) -> bool:
+    return not isinstance(size, int) or size >= _LEAST_LANES
+
+
+def _tile_lanes(graph: Graph, axis: int) -> int:
+    """Side of a tile: no more than both axes have elements, as far as that is known."""
+    lanes = vector_lanes(max(v.type.dtype.bits for v in [*graph.inputs, *graph.outputs]))
+    shape = graph.outputs[0].type.shape
+    for size in (shape[axis], shape[-1]):
+        while isinstance(size, int) and lanes > size:
+            lanes //= 2
+    return lanes
+
+
+def emit(e: Emission) -> Work:
+    """Emits a kernel whose results all have the shape of the first."""
+    shape = e.graph.outputs[0].type.shape
+    across, last = read_axis(e.graph), len(shape) - 1
+    assert across is not None
+    lanes = _tile_lanes(e.graph, across)
+    others = [axis for axis in range(len(shape)) if axis not in (across, last)]
+    # Strips of tiles run along the innermost axis, so that memory is written in order, unless that would
+    # leave too few of them to share out.
+    few = estimate(product([shape[axis] for axis in (*others, across)])) < MOST_THREADS * lanes
+    strip, run = (last, across) if few and estimate(shape[last]) > estimate(shape[across]) else (
+        across, last
+    )
+    blocks: Dim = ceildiv(shape[strip], lanes)
+    outer = product([shape[axis] for axis in others])
+    side = SIDE_BY_SIDE if estimate(outer * blocks) >= SIDE_BY_SIDE * MOST_THREADS else 1
+    groups = ceildiv(blocks, side)
+    rows = max(1, TASK_ELEMENTS // max(1, side * lanes * estimate(shape[run])))
+    sizes = [e.emit.dim(d) for d in shape]
+
+    def tiles(at: dict[int, Expr], group: Expr) -> None:
+        count = e.emit.dim(ceildiv(shape[run], lanes))
+        first = group * index(side)
+        width = e.emit.bind(tirx.min(index(side), e.emit.dim(blocks) - first), "width")
+        with e.emit.loop("chunk", e.emit.dim(ceildiv(shape[run], lanes * CHUNK))) as chunk:
+            begin = chunk * index(CHUNK)
+            length = e.emit.bind(tirx.min(index(CHUNK), count - begin), "length")
+            with e.emit.loop("strip", width, start=first) as block:
+                at[strip] = _start(e, block, shape[strip], lanes)
+                with e.emit.loop("tile", length, start=begin) as number:
+                    _tile(e, {**at, run: _start(e, number, shape[run], lanes)}, across, lanes)
+
+    def elements(at: dict[int, Expr], group: Expr) -> None:
+        first = group * index(side * lanes)
+        width = tirx.min(index(side * lanes), sizes[strip] - first)
+        with e.emit.loop("i", width, start=first) as i, e.emit.loop("j", sizes[run]) as j:
+            place = {**at, strip: i, run: j}
+            store_element(e, [place[axis] for axis in range(len(shape))])
+
+    with e.emit.loop("task", e.end - e.begin, start=e.begin) as task:
+        start = task * index(rows)
+        total = e.emit.dim(outer * groups)
+        count = e.emit.bind(tirx.min(index(rows), total - start), "count")
+        with e.emit.loop("group", count, start=start) as number:
+            *place, group = unravel(
+                e.emit, number, [*(sizes[axis] for axis in others), e.emit.dim(groups)]
+            )
+            at = dict(zip(others, place, strict=True))
+            unknown = [sizes[axis] for axis in (across, last) if not is_int(sizes[axis])]
+            _either(
+                e,
+                [size >= index(lanes) for size in unknown],
+                lambda: tiles(at, group),
+                lambda: elements(at, group),
+            )
+    return Work(ceildiv(outer * groups, rows))
+
+
+def _start(e: Emission, number: Expr, size: Dim, lanes: int) -> Expr:
+    """Where a tile starts along an axis; the last one must not reach beyond it."""
+    start = number * index(lanes)
+    if isinstance(size, int) and size % lanes == 0:
+        return start  # unnamed, so that it is seen to be a multiple of the lanes
+    return e.emit.bind(tirx.min(start, e.emit.dim(size) - index(lanes)), "start")
+
+
+def _either(
+    e: Emission, conditions: list[Expr], yes: Callable[[], None], no: Callable[[], None]
+) -> None:
+    """One of two where the conditions need to be asked."""
+    if not conditions:
+        yes()
+        return
+    condition = tirx.all(*conditions)
+    with e.emit.when(condition):
+        yes()
+    with e.emit.when(tirx.Not(condition)):
+        no()
+
+
+def _tile(e: Emission, start: dict[int, Expr], across: int, lanes: int) -> None:
+    """Calculates a tile of every result in vectors along `across` and stores it along the last axis."""
+    at = [start[axis] for axis in range(len(start))]
+    columns: list[list[Expr]] = [[] for _ in e.results]
+    for i in range(lanes):
+        place = list(at)
+        place[across] = consecutive(at[across], lanes)
+        place[-1] = at[-1] + index(i)
+        values = [e.evaluator.at(v, place) for v in e.graph.outputs]
+        for column, value, result in zip(columns, values, e.results, strict=True):
+            column.append(e.emit.opaque(to_storage(value, result.dtype), "column"))
+    for column, result in zip(columns, e.results, strict=True):
+        for i, row in enumerate(_turned(e, column)):
+            place = list(at)
+            place[across] = at[across] + index(i)
+            place[-1] = consecutive(at[-1], lanes)
+            e.emit.add(ts.BufferStore(result.tir, row, [result.offset(place)]))
+
+
+def _turned(e: Emission, vectors: list[Expr]) -> list[Expr]:
+    """The transpose of a square of vectors: one bit of row and lane number is exchanged at a time."""
+    lanes = len(vectors)
+    rows = list(vectors)
+    bit = lanes // 2
+    while bit:
+        low = [lane if not lane & bit else lanes + lane - bit for lane in range(lanes)]
+        high = [lane + bit if not lane & bit else lanes + lane for lane in range(lanes)]
+        for i in range(lanes):
+            if not i & bit:
+                pair = [rows[i], rows[i | bit]]
+                rows[i] = e.emit.opaque(_picked(pair, low), "turned")
+                rows[i | bit] = e.emit.opaque(_picked(pair, high), "turned")
+        bit //= 2
+    return rows
+
+
+def _picked(vectors: list[Expr], lanes: list[int]) -> Expr:
+    return tirx.Shuffle(vectors, [const(i, "int32") for i in lanes])
