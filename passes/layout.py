@@ -110,6 +110,30 @@ def _blocked_conv(op: Op, block: int) -> _Conv | None:
     return None
 
 
+def _without_groups(op: Op, block: int) -> None:
+    """Makes a convolution of few groups a dense one, with zeros where groups do not see each other.
+
+    Blocks of channels and groups rarely fit; the zeros cost less than leaving the blocked layout.
+    """
+    x, w = op.operands
+    weights, groups = w.constant, op.attrs["groups"]
+    few = 1 < groups <= _MOST_MERGED_GROUPS and x.type.shape[1] != groups
+    if op.attrs["out_block"] > 1 or weights is None or not few:
+        return
+    filters, count = weights.shape[0] // groups, weights.shape[1]
+    dense = np.zeros((weights.shape[0], count * groups, *weights.shape[2:]), weights.dtype)
+    for number in range(groups):
+        rows = slice(number * filters, (number + 1) * filters)
+        dense[rows, number * count : (number + 1) * count] = weights[rows]
+    b = Builder(op.graph, before=op)
+    operands = [x, b.constant(dense, weight_name(w))]
+    merged = b.op("conv", operands, **{**op.attrs, "groups": 1})
+    if _blocked_conv(merged, block) is None:
+        merged.erase()
+        return
+    op.replace_with(merged.results)
+
+
 def _split_over_concat(op: Op, block: int) -> None:
     """Makes a convolution of a concat a sum of convolutions, where the parts fill no whole blocks.
 
@@ -174,7 +198,9 @@ def _layout_block(block: Block, size: int, hints: Mapping[str, int], tally: _Tal
     for op in block.ops:
         for inner in op.blocks:
             _layout_block(inner, size, hints, tally)
-        if _blocked_conv(op, size):
+        if op.name == "conv" and op.attrs["groups"] > 1:
+            _without_groups(op, size)
+        elif _blocked_conv(op, size):
             _split_over_concat(op, size)
     for op in block.ops:
         tally.convolutions += op.name == "conv"
@@ -186,6 +212,8 @@ def _layout_block(block: Block, size: int, hints: Mapping[str, int], tally: _Tal
         _Rewriter(size, plan).rewrite(block)
 
 
+# More groups would cost more in zeros than the blocked layout gains.
+_MOST_MERGED_GROUPS = 4
 # A view moves nothing, but nothing fuses across it.
 _VIEW_COST = 1000
 # Between equals, the op fuses with the convolution before it and the conversion comes later.

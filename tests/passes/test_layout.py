@@ -131,6 +131,16 @@ def test_concat_slice_resize_and_pools_work_on_blocks():
     assert ops.count("unpack_channels") == 1
 
 
+@pytest.mark.parametrize(("groups", "width"), [(2, 32), (3, 24), (4, 16)])
+def test_a_few_groups_are_made_one(groups, width):
+    net = Net()
+    x = net.input("x", "n", 3, "h", "w")
+    y = net.conv(net.conv(x, width, 3, node="a"), 2 * width, 3, groups=groups, node="b")
+    ops, gain = laid_out(net, y)
+    assert ops == ["pad", "conv", "pad", "conv", "unpack_channels"]
+    assert gain.startswith("blocked 2 of 2")
+
+
 def test_a_convolution_of_a_concat_of_broken_blocks_is_a_sum():
     net = Net()
     x = net.input("x", "n", 3, "h", "w")
@@ -179,7 +189,7 @@ def test_broadcast_operands_of_every_shape():
     "build",
     [
         lambda net, x: net.conv(x, 3, 3, node="few filters"),
-        lambda net, x: net.conv(x, 16, 3, groups=2, node="groups"),
+        lambda net, x: net.conv(x, 16, 3, groups=8, node="groups"),
         lambda net, x: net.b.conv(
             x, net.b.relu(net.input("w", 16, 32, 1, 1)), strides=(1, 1), pads=(0,) * 4,
             dilations=(1, 1),
