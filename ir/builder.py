@@ -11,7 +11,7 @@ from bireme.ir._mlir import ir
 from bireme.ir.dialect import PREFIX, TERMINATOR, write_attrs
 from bireme.ir.dtypes import DType
 from bireme.ir.errors import BiremeError
-from bireme.ir.graph import Block, Graph, Op, Value, location_names
+from bireme.ir.graph import Block, Graph, Op, Value, location_names, require_own
 from bireme.ir.opdef import RegionType
 from bireme.ir.ops import OPS
 from bireme.ir.types import TensorType
@@ -49,7 +49,7 @@ class Builder:
         with self.graph.context:
             location = self._location or ir.Location.unknown()
         try:
-            self._check_owner(operands)
+            require_own(self.graph, operands)
             complete = definition.complete(attrs)
             kinds = tuple(_region_type(b) for b in regions)
             types = definition.result_types([v.type for v in operands], complete, kinds)
@@ -71,12 +71,6 @@ class Builder:
                 block.mlir.append_to(region)
                 holder.operation.erase()
         return Op(self.graph, made)
-
-    def _check_owner(self, operands: Sequence[Value]) -> None:
-        for index, value in enumerate(operands):
-            if value.graph is not self.graph:
-                detail = f"operand {index}, {value.label}, is a value of another graph"
-                raise BiremeError("BM2005", detail)
 
     def _point(self) -> Any:
         if self._before is not None:
@@ -106,6 +100,7 @@ class Builder:
 
     def yield_(self, values: Sequence[Value]) -> None:
         """Ends the builder's block."""
+        require_own(self.graph, values)
         with self.graph.context, ir.Location.unknown():
             ir.Operation.create(
                 TERMINATOR,

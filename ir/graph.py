@@ -102,6 +102,7 @@ class Value:
 
     def replace_with(self, other: Value) -> None:
         """Makes every use read `other` instead."""
+        require_own(self.graph, [other])
         self.mlir.replace_all_uses_with(other.mlir)
 
 
@@ -190,6 +191,7 @@ class Op:
         return found
 
     def set_operand(self, index: int, value: Value) -> None:
+        require_own(self.graph, [value])
         self.mlir.operands[index] = value.mlir
 
     def erase(self) -> None:
@@ -248,6 +250,13 @@ class Block:
         """What the terminator passes out."""
         terminator = self.terminator
         return terminator.operands if terminator else []
+
+
+def require_own(graph: Graph, values: Sequence[Value]) -> None:
+    """Raises BM2005 for a value of another graph, which would corrupt both."""
+    for index, value in enumerate(values):
+        if value.graph is not graph:
+            raise BiremeError("BM2005", f"value {index}, {value.label}, belongs to another graph")
 
 
 def location_names(location: Any) -> list[str]:
@@ -337,6 +346,7 @@ class Graph:
     def set_outputs(self, outputs: Mapping[str, Value] | Sequence[tuple[str, Value]]) -> None:
         """Ends the function by returning these values; replaces an earlier end."""
         pairs = list(outputs.items()) if isinstance(outputs, Mapping) else list(outputs)
+        require_own(self, [value for _, value in pairs])
         old = self.body.terminator
         if old is not None:
             old.mlir.erase()

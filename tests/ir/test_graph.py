@@ -178,10 +178,20 @@ def test_a_changed_output_type_is_noticed_until_the_signature_is_refreshed() -> 
 def test_values_of_another_graph_are_refused() -> None:
     graph, other = small(), Graph()
     x = other.add_input("theirs", VECTOR)
-    with pytest.raises(BiremeError) as caught:
-        Builder(graph).add(graph.inputs[0], x)
-    assert caught.value.code == "BM2005"
-    assert caught.value.detail == "operand 1, theirs, is a value of another graph"
+    relu = graph.body.ops[1]
+    builder = Builder(graph)
+    for attempt in (
+        lambda: builder.relu(x),
+        lambda: builder.yield_([x]),
+        lambda: graph.set_outputs({"y": x}),
+        lambda: relu.set_operand(0, x),
+        lambda: relu.replace_with([x]),
+    ):
+        with pytest.raises(BiremeError) as caught:
+            attempt()
+        assert caught.value.code == "BM2005"
+        assert caught.value.detail == "value 0, theirs, belongs to another graph"
+    graph.verify()
 
 
 @pytest.mark.parametrize("size", [-1, 1 << 63, 1.5])
