@@ -104,6 +104,8 @@ def _stft(n: Node) -> Tensor:
     signal, step = n[0], int(n.scalar(1))
     onesided = n.flag("onesided", True)
     window = n.get(2)
+    if signal.rank not in (2, 3) or (window is not None and window.rank != 1):
+        raise BiremeError("BM1006", f"the signal must be [N, length, 1 or 2]: {signal.type}")
     length = int(n.scalar(3)) if n.get(3) is not None else None
     if length is None and window is not None and isinstance(window.shape[0], int):
         length = window.shape[0]
