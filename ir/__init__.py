@@ -6,10 +6,11 @@ from bireme.ir.builder import Builder
 from bireme.ir.dims import Dim, DimExpr, ceildiv, evaluate, maximum, minimum, parse, product, symbol
 from bireme.ir.dtypes import DType
 from bireme.ir.errors import ERRORS, BiremeError
-from bireme.ir.graph import Block, Graph, Op, SymbolRange, Value
+from bireme.ir.graph import Graph, SymbolRange
 from bireme.ir.opdef import Array, Fusion, OpDef
 from bireme.ir.ops import OPS
 from bireme.ir.types import TensorType
+from bireme.ir.views import Block, Op, Value
 
 __all__ = [
     "ERRORS",

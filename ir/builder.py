@@ -11,10 +11,11 @@ from bireme.ir._mlir import ir
 from bireme.ir.dialect import PREFIX, TERMINATOR, write_attrs
 from bireme.ir.dtypes import DType
 from bireme.ir.errors import BiremeError
-from bireme.ir.graph import Block, Graph, Op, Value, location_names, require_own
+from bireme.ir.graph import Graph
 from bireme.ir.opdef import RegionType
 from bireme.ir.ops import OPS
 from bireme.ir.types import TensorType
+from bireme.ir.views import Block, Op, Value, location_names, require_own
 
 
 class Builder:

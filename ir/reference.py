@@ -15,10 +15,11 @@ import numpy as np
 from bireme.ir.dims import Dim, DimExpr, evaluate, symbols_of
 from bireme.ir.dtypes import DType
 from bireme.ir.errors import BiremeError
-from bireme.ir.graph import Block, Graph, Op, SymbolRange, Value
+from bireme.ir.graph import Graph, SymbolRange
 from bireme.ir.opdef import Array, AttrKind, Attrs, OpDef
 from bireme.ir.ops import OPS
 from bireme.ir.types import TensorType
+from bireme.ir.views import Block, Op, Value
 
 # Called with every value as it is made, and its data.
 Trace = Callable[[Value, Array], None]

@@ -21,7 +21,8 @@ from bireme.ir.opdef import AttrKind
 from bireme.ir.types import TensorType
 
 if TYPE_CHECKING:
-    from bireme.ir.graph import Graph, Op, Value
+    from bireme.ir.graph import Graph
+    from bireme.ir.views import Op, Value
 
 
 def verify(graph: Graph) -> None:
