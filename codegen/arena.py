@@ -26,18 +26,47 @@ class _Span:
 def place_arena(plan: Plan) -> None:
     """Fills in `offset`, `after`, `arena_order` and the arena's figures."""
     hints = {name: sizes.typical for name, sizes in plan.symbols.items()}
+    takers = _takers(plan)
     memory = plan_memory(
-        Buffer(number, evaluate(plan.tensors[number].bytes, hints), span.first, span.last)
+        Buffer(
+            number,
+            evaluate(plan.tensors[number].bytes, hints),
+            span.first,
+            span.last,
+            tuple(takers.get(number, ())),
+        )
         for number, span in sorted(_spans(plan).items())
     )
     plan.arena_bytes, plan.arena_lower_bound = memory.arena, memory.lower_bound
     for placement in memory.placements:
         tensor = plan.tensors[placement.id]
+        if placement.shares is not None:
+            _lie_in(plan, placement.id, placement.shares)
+            continue
         plan.arena_order.append(placement.id)
         if plan.symbols:
             tensor.after = placement.after
         else:
             tensor.offset = placement.offset
+
+
+def _takers(plan: Plan) -> dict[int, list[int]]:
+    """For each result, the arena tensors whose memory it may take over."""
+    found: dict[int, list[int]] = {}
+    for launch in plan.instructions:
+        for result, operand in launch.overwrites:
+            if plan.tensors[result].place == plan.tensors[operand].place == "Arena":
+                found.setdefault(result, []).append(operand)
+    return found
+
+
+def _lie_in(plan: Plan, number: int, root: int) -> None:
+    """Makes an arena tensor, and all views of it, views of another of the same size."""
+    for tensor in plan.tensors:
+        if tensor.place == "View" and tensor.base == number:
+            tensor.base = root
+    tensor = plan.tensors[number]
+    tensor.place, tensor.base = "View", root
 
 
 def _spans(plan: Plan) -> dict[int, _Span]:

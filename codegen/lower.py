@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bireme.codegen.cost import nanoseconds
+from bireme.codegen.inplace import overwritable
 from bireme.codegen.plan import Instruction, Plan, SizeCheck, Source, Tensor
 from bireme.codegen.spec import KernelSpec, kernel_spec
 from bireme.ir import BiremeError, Block, Dim, Graph, Op, TensorType, Value, symbol
+from bireme.passes.aliases import find_aliases, root_of
 
 
 def lower(graph: Graph) -> tuple[Plan, list[KernelSpec]]:
@@ -24,6 +26,7 @@ def lower(graph: Graph) -> tuple[Plan, list[KernelSpec]]:
 class _Lowering:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self._aliases = find_aliases(graph)
         self.plan = Plan(graph.name, graph.symbols)
         self.specs: list[KernelSpec] = []
         self._kernels: dict[str, int] = {}
@@ -60,7 +63,7 @@ class _Lowering:
         """
         done = set()
         for number, value in zip(self.plan.outputs, values, strict=True):
-            root = _root(value)
+            root = root_of(value)
             owner = root.owner
             if owner is None or owner.name == "constant" or root in self._tensor:
                 continue
@@ -76,23 +79,30 @@ class _Lowering:
         self.plan.tensors.append(Tensor(tensor.dtype, tensor.shape, size, place, name))
         return len(self.plan.tensors) - 1
 
-    def _view(self, base: int, tensor: TensorType) -> int:
-        """The same memory as another tensor sees it, from its start."""
+    def _view(self, base: int, tensor: TensorType, offset: Dim = 0) -> int:
+        """The memory of another tensor seen as `tensor`, from `offset` bytes on."""
         whole = self.plan.tensors[base]
         number = self._new(tensor, "View", whole.name)
         view = self.plan.tensors[number]
         is_view = whole.place == "View"
         view.base = whole.base if is_view else base
+        view.view_offset = offset
         if is_view:
-            view.view_offset, view.loop = whole.view_offset, whole.loop
+            view.view_offset, view.loop = whole.view_offset + offset, whole.loop
             view.loop_stride = whole.loop_stride
         return number
 
     def _result(self, value: Value) -> int:
         """The tensor an op writes a result to."""
-        if value not in self._tensor:
-            self._tensor[value] = self._new(value.type, "Arena", value.label)
-        return self._tensor[value]
+        if value in self._tensor:
+            return self._tensor[value]
+        alias = self._aliases.places.get(value)
+        if alias is None:
+            number = self._new(value.type, "Arena", value.label)
+        else:
+            number = self._view(self._result(alias.base), value.type, alias.offset)
+        self._tensor[value] = number
+        return number
 
     def _source(self, source: Source) -> int:
         if source not in self._sources:
@@ -138,17 +148,21 @@ class _Lowering:
             self._tensor[op.result] = self._view(self._tensor[op.operands[0]], op.result.type)
 
     def _kernel(self, op: Op) -> None:
+        results = [self._result(v) for v in op.results]
+        if op in self._aliases.idle:
+            self._check_inner_sizes(op)
+            return
         spec = kernel_spec(op)
         number = self._kernels.setdefault(spec.key, len(self.specs))
         if number == len(self.specs):
             self.specs.append(spec)
-        (block,) = op.blocks
-        ops = [inner for inner in block.ops if inner.name != "constant"]
-        for inner in ops:
-            self._check_sizes(inner)
-        source = Source("+".join(inner.name for inner in ops), op.node)
+        source = Source("+".join(self._check_inner_sizes(op)), op.node)
         inputs = [self._tensor[v] for v in op.operands]
-        results = [self._result(v) for v in op.results]
+        overwrites = tuple(
+            (results[0], inputs[number])
+            for number in overwritable(op)
+            if [root_of(v) for v in op.operands].count(root_of(op.operands[number])) == 1
+        )
         self._add(
             Instruction(
                 "Launch",
@@ -157,8 +171,17 @@ class _Lowering:
                 args=(*inputs, *results),
                 dims=tuple(symbol(name) for name in spec.symbols),
                 cost=nanoseconds(op),
+                overwrites=overwrites,
             )
         )
+
+    def _check_inner_sizes(self, kernel: Op) -> list[str]:
+        """Notes what the ops of a kernel assume about sizes; gives their names."""
+        (block,) = kernel.blocks
+        ops = [inner for inner in block.ops if inner.name != "constant"]
+        for inner in ops:
+            self._check_sizes(inner)
+        return [inner.name for inner in ops]
 
     def _if(self, op: Op) -> None:
         where = Source("if", op.node)
@@ -194,7 +217,7 @@ class _Lowering:
             source = self._tensor[value]
             if source == number:
                 continue
-            if _root(value) in arguments:
+            if root_of(value) in arguments:
                 spare = self._new(value.type, "Arena", value.label)
                 self._copy(source, spare, where)
                 source = spare
@@ -250,10 +273,3 @@ class _Lowering:
         if backwards:
             row.view_offset = row.view_offset + tensor.bytes * (trip - 1)
         return number
-
-
-def _root(value: Value) -> Value:
-    """The value whose memory `value` is, through reshapes."""
-    while value.owner is not None and value.owner.name == "reshape":
-        value = value.owner.operands[0]
-    return value

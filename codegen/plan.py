@@ -43,6 +43,8 @@ class Instruction:
     target: int = 0
     loop: int = 0
     trip: Dim = 0
+    # (result, operand) tensors of a launch: the result may take over the operand's memory.
+    overwrites: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

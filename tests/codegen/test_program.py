@@ -143,3 +143,39 @@ def test_every_level_gives_the_same(tmp_path):
     for level in ("x86-64-v2", "x86-64-v3", "x86-64-v4"):
         model = Model.load(tmp_path / "m.bireme", max_isa=level)
         np.testing.assert_allclose(Session(model).run(feed)["y"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_elementwise_results_take_over_memory():
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (64, 64)))
+    b = Builder(graph)
+    total = b.softmax(x, axis=-1)
+    for _ in range(4):
+        total = b.relu(b.add(b.softmax(total, axis=0), total))
+    graph.set_outputs({"y": total})
+    program = compare(graph, {"x": randoms(64, 64)})
+    assert program.report.arena_bytes == program.report.arena_lower_bound == 2 * 64 * 64 * 4
+
+
+def test_an_operand_that_is_also_convolved_is_not_overwritten():
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (1, 16, 8, 8)))
+    b = Builder(graph)
+    w = b.constant(randoms(16, 16, 3, 3) / 12, "w")
+    y = b.relu(x)
+    for _ in range(3):
+        y = b.add(b.conv(y, w, strides=(1, 1), pads=(1, 1, 1, 1), dilations=(1, 1)), y)
+    graph.set_outputs({"y": y})
+    compare(graph, {"x": randoms(1, 16, 8, 8)})
+
+
+@pytest.mark.parametrize("rows", [N, 4])
+def test_concat_and_slice_without_work(rows):
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (rows, 16)))
+    b = Builder(graph)
+    parts = [b.softmax(b.mul(x, b.constant(np.float32(k))), axis=-1) for k in (1, 2)]
+    joined = b.concat(*parts, axis=0)
+    tail = b.slice(joined, starts=(rows, 0), sizes=(rows, 16), steps=(1, 1))
+    graph.set_outputs([("y", b.softmax(joined, axis=0)), ("z", b.softmax(tail, axis=0))])
+    compare(graph, {"x": randoms(4, 16)})
