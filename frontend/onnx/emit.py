@@ -42,10 +42,11 @@ class Tensor:
 
     `known` is its data where that is known: an array of the element type, or an object array of
     dimension expressions and numbers. `value` is its place in the graph, if it has one by now.
-    `guess` marks what comes from the stand-in for a refused node's result.
+    `guess` marks what comes from the stand-in for a refused node's result. `items` is None but for
+    a sequence, which has a type only for form's sake.
     """
 
-    __slots__ = ("guess", "known", "name", "type", "value")
+    __slots__ = ("guess", "items", "known", "name", "type", "value")
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Tensor:
         self.known = known
         self.name = name
         self.guess = False
+        self.items: list[Tensor] | None = None
 
     @property
     def dtype(self) -> DType:
@@ -96,6 +98,13 @@ def sizes(dims: Sequence[Dim], dtype: DType = DType.I64) -> Tensor:
     """A vector of sizes."""
     known = settled(object_array(list(dims), (len(dims),)), dtype)
     return Tensor(TensorType(dtype, (len(dims),)), known=known)
+
+
+def sequence(items: Sequence[Tensor]) -> Tensor:
+    """A sequence of tensors, of a length known while importing."""
+    result = Tensor(TensorType(DType.BOOL, ()))
+    result.items = list(items)
+    return result
 
 
 def scalar(value: Any, dtype: DType) -> Tensor:
@@ -163,6 +172,8 @@ class Emitter:
 
     def value(self, tensor: Tensor) -> Value:
         """The tensor in the graph. Known data becomes a constant at the top of the graph."""
+        if tensor.items is not None:
+            raise BiremeError("BM1003", "a sequence leaves the model or goes into a loop")
         if tensor.value is None:
             tensor.value = self._materialise(tensor)
         return tensor.value

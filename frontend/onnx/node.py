@@ -78,8 +78,18 @@ class Node:
         return tensor
 
     def get(self, index: int) -> Tensor | None:
-        """Input `index`, or None when it is absent."""
-        return self.inputs[index] if index < len(self.inputs) else None
+        """Input `index`, or None when it is absent. Raises BM1003 for a sequence."""
+        tensor = self.inputs[index] if index < len(self.inputs) else None
+        if tensor is not None and tensor.items is not None:
+            raise BiremeError("BM1003", f"{self.label(index)} is a sequence")
+        return tensor
+
+    def items(self, index: int) -> list[Tensor]:
+        """The tensors of a sequence. Raises BM1005 for anything else."""
+        tensor = self.inputs[index] if index < len(self.inputs) else None
+        if tensor is None or tensor.items is None:
+            raise BiremeError("BM1005", f"{self.label(index)} is no sequence")
+        return tensor.items
 
     def array(self, index: int) -> Array:
         """Data of input `index`. Raises BM1007 when it is not known at compile time."""

@@ -58,7 +58,7 @@ class _Loop:
     def __init__(self, n: Node) -> None:
         self.n = n
         self.body: GraphProto = n.graph("body")
-        self.carried = [n[i] for i in range(2, len(n.inputs))]
+        self.carried = [t for t in n.inputs[2:] if t is not None]
         self.rows = len(self.body.output) - 1 - len(self.carried)
         if self.rows < 0 or len(self.body.input) != len(self.carried) + 2:
             raise BiremeError("BM1005", "the body does not fit the loop's inputs")
@@ -81,6 +81,10 @@ class _Loop:
             steps = 0
         if isinstance(steps, int) and steps <= 0:
             return self._unrolled(0)
+        if any(t.items is not None for t in self.carried):
+            if isinstance(steps, int) and started:
+                return self._unrolled(steps)
+            raise BiremeError("BM1003", "a loop of unknown length that carries a sequence")
         if steps is not None and started is not None:
             return self._counted(steps)
         return self._while()

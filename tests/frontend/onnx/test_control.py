@@ -171,6 +171,40 @@ def test_operator_without_a_converter_uses_its_onnx_body() -> None:
     np.testing.assert_allclose(run(source, inputs)["y"], expected, rtol=1e-4, atol=1e-6)
 
 
+def test_sequences_of_known_length_leave_no_trace() -> None:
+    source = model("""g (float[4, N] x) => (float[4, N] y, int64 count)
+    <int64 one = {1}, int64 last = {-1}> {
+        rows = SplitToSequence<axis = 0>(x)
+        row = SequenceAt(rows, one)
+        fewer = SequenceErase(rows, one)
+        again = SequenceInsert(fewer, row, last)
+        count = SequenceLength(again)
+        y = ConcatFromSequence<axis = 0>(again)
+    }""")
+    x = random(4, 3)
+    found = run(source, {"x": x})
+    np.testing.assert_array_equal(found["y"], x[[0, 2, 1, 3]])
+    assert found["count"] == 4
+
+
+def test_loop_that_collects_a_sequence_is_unrolled() -> None:
+    source = model("""g (float[N] x) => (float[3, N] y) <int64 limit = {3}> {
+        none = SequenceEmpty()
+        rows = Loop (limit, , none) <
+            body = step (int64 i, bool go, seq(float[N]) s) => (bool more, seq(float[N]) t) {
+                more = Identity(go)
+                f = Cast<to = 1>(i)
+                row = Mul(x, f)
+                t = SequenceInsert(s, row)
+            }
+        >
+        y = ConcatFromSequence<axis = 0, new_axis = 1>(rows)
+    }""")
+    x = random(2)
+    expected = np.stack([x * 0, x, x * 2])
+    np.testing.assert_allclose(run(source, {"x": x})["y"], expected)
+
+
 SQUEEZE = """g (float[N, K] x) => (float[N] y) <int64[1] axis = {{1}}, int64 one = {{1}}> {{
     k = Shape<start = 1>(x)
     c = Equal(k, one)
