@@ -11,6 +11,8 @@ from bireme.frontend.onnx.ops import (
     elementwise,
     gather,
     microsoft,
+    microsoft_attention,
+    microsoft_quantized,
     normalization,
     pooling,
     quantization,
@@ -24,6 +26,7 @@ from bireme.frontend.onnx.ops import (
 )
 from bireme.frontend.onnx.ops.table import Table, versions
 
+_MICROSOFT = (microsoft.TABLE, microsoft_attention.TABLE, microsoft_quantized.TABLE)
 _FAMILIES: tuple[Table, ...] = (
     activation.TABLE,
     contraction.TABLE,
@@ -50,7 +53,7 @@ def _merged(families: tuple[Table, ...]) -> Table:
     return table
 
 
-TABLES: dict[str, Table] = {"": _merged(_FAMILIES), "com.microsoft": microsoft.TABLE}
+TABLES: dict[str, Table] = {"": _merged(_FAMILIES), "com.microsoft": _merged(_MICROSOFT)}
 
 
 def find_converter(domain: str, op: str, opset: int) -> Converter | None:

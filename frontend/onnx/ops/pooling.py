@@ -44,10 +44,11 @@ def _max(n: Node) -> list[Tensor]:
     return found
 
 
-def _average(n: Node) -> Tensor:
+def average(n: Node, x: Tensor) -> Tensor:
+    """The average pool that the node's attributes describe."""
     frame = _frame(n)
     return n.b.avg_pool(
-        n[0],
+        x,
         kernel=frame.kernel,
         strides=frame.strides,
         pads=_pads(frame),
@@ -113,7 +114,7 @@ def _max_unpool(n: Node) -> Tensor:
 
 
 TABLE: Table = {
-    "AveragePool": _average,
+    "AveragePool": lambda n: average(n, n[0]),
     "GlobalAveragePool": _global("reduce_mean"),
     "GlobalLpPool": _global_lp,
     "GlobalMaxPool": _global("reduce_max"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bireme.frontend.onnx.emit import Tensor, data, scalar
+from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.contraction import centred, conv, matmul
 from bireme.frontend.onnx.ops.elementwise import cast
@@ -121,25 +121,25 @@ def _qlinear_conv(n: Node) -> Tensor:
     return _requantized(n, total, factor, n[6], n[7])
 
 
-def _dynamic_quantize(n: Node) -> list[Tensor]:
-    """Range of the data, widened to hold 0, in 255 steps."""
-    x = n[0]
+def dynamic_quantize(b: Emitter, tensor: Tensor) -> list[Tensor]:
+    """8-bit steps, scale and zero point for the range of the data, widened to hold 0."""
+    x = tensor
     axes = tuple(range(x.rank))
     if not axes:
-        x, axes = reshape(n.b, x, (1,)), (0,)
-    low = n.b.minimum(n.b.reduce_min(x, axes=axes, keepdims=False), 0.0)
-    high = n.b.maximum(n.b.reduce_max(x, axes=axes, keepdims=False), 0.0)
-    scale = n.b.div(n.b.sub(high, low), 255.0)
+        x, axes = reshape(b, x, (1,)), (0,)
+    low = b.minimum(b.reduce_min(x, axes=axes, keepdims=False), 0.0)
+    high = b.maximum(b.reduce_max(x, axes=axes, keepdims=False), 0.0)
+    scale = b.div(b.sub(high, low), 255.0)
     # Data of zeros only has no range; any scale does.
-    divisor = n.b.where(n.b.equal(scale, 0.0), 1.0, scale)
-    steps = n.b.round(n.b.neg(n.b.div(low, divisor)))
-    zero = n.b.cast(n.b.minimum(n.b.maximum(steps, 0.0), 255.0), dtype=DType.U8)
-    return [reshape(n.b, n.b.quantize(x, divisor, zero, axis=0), n[0].shape), scale, zero]
+    divisor = b.where(b.equal(scale, 0.0), 1.0, scale)
+    steps = b.round(b.neg(b.div(low, divisor)))
+    zero = b.cast(b.minimum(b.maximum(steps, 0.0), 255.0), dtype=DType.U8)
+    return [reshape(b, b.quantize(x, divisor, zero, axis=0), tensor.shape), scale, zero]
 
 
 TABLE: Table = {
     "DequantizeLinear": _dequantize,
-    "DynamicQuantizeLinear": _dynamic_quantize,
+    "DynamicQuantizeLinear": lambda n: dynamic_quantize(n.b, n[0]),
     "QLinearConv": _qlinear_conv,
     "QLinearMatMul": _qlinear_matmul,
     "QuantizeLinear": _quantize,

@@ -1,0 +1,130 @@
+"""Transformer operators of ONNX Runtime's domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bireme.frontend.onnx.emit import Tensor
+from bireme.frontend.onnx.node import Node
+from bireme.frontend.onnx.ops.gather import index
+from bireme.frontend.onnx.ops.shape import cut, reshape, transpose
+from bireme.frontend.onnx.ops.table import Table
+from bireme.ir import BiremeError, Dim, DType
+from bireme.ir.dims import floordiv
+
+_MASKED = -10000.0
+
+
+def _absent(n: Node, inputs: dict[int, str]) -> None:
+    """Raises BM1003 for an input that is not supported."""
+    for place, what in inputs.items():
+        if n.get(place) is not None:
+            raise BiremeError("BM1003", f"{n.label(place)}: {what} is not supported")
+
+
+def _heads(n: Node, x: Tensor, heads: int) -> Tensor:
+    """`[N, S, heads * size]` → `[N, heads, S, size]`."""
+    if x.rank != 3:
+        raise BiremeError("BM1003", f"a packed or cached operand: {x.type}")
+    batch, length, width = x.shape
+    split = reshape(n.b, x, (batch, length, heads, floordiv(width, heads)))
+    return transpose(n.b, split, (0, 2, 1, 3))
+
+
+def _attention(n: Node, q: Tensor, k: Tensor, v: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    """softmax(q kᵀ / √size + masks) v for each head, heads joined again."""
+    heads = n.integer("num_heads")
+    query, key, value = (_heads(n, t, heads) for t in (q, k, v))
+    size = query.shape[3]
+    scale = n.number("scale", 0.0)
+    if not scale:
+        if not isinstance(size, int):
+            raise BiremeError("BM1007", f"the size {size} of a head is not known")
+        scale = size**-0.5
+    scores = n.b.mul(n.b.matmul(query, transpose(n.b, key, (0, 1, 3, 2))), scale)
+    for mask in masks:
+        scores = n.b.add(scores, mask)
+    if n.flag("unidirectional"):
+        rows, columns = (_line(n, d, axis) for axis, d in enumerate(scores.shape[2:]))
+        scores = n.b.where(n.b.less_equal(columns, rows), scores, float("-inf"))
+    joined = transpose(n.b, n.b.matmul(n.b.softmax(scores, axis=3), value), (0, 2, 1, 3))
+    return reshape(n.b, joined, (*q.shape[:2], v.shape[2]))
+
+
+def _line(n: Node, size: Dim, axis: int) -> Tensor:
+    steps = n.b.iota(shape=(size,), axis=0, dtype=DType.I64)
+    return reshape(n.b, steps, (size, 1) if axis == 0 else (1, size))
+
+
+def _padding(n: Node, place: int, dtype: DType) -> list[Tensor]:
+    """A mask `[N, S]` of 1 (kept) and 0 as numbers to add to the scores."""
+    mask = n.get(place)
+    if mask is None:
+        return []
+    if mask.rank != 2:
+        raise BiremeError("BM1003", f"a mask of shape {mask.type}; [batch, length] is supported")
+    kept = n.b.cast(mask, dtype=dtype)
+    hidden = n.b.mul(n.b.add(n.b.neg(kept), 1.0), n.number("mask_filter_value", _MASKED))
+    return [reshape(n.b, hidden, (mask.shape[0], 1, 1, mask.shape[1]))]
+
+
+def _bias(n: Node, place: int) -> list[Tensor]:
+    bias = n.get(place)
+    return [] if bias is None else [bias]
+
+
+def _multi_head(n: Node) -> Tensor:
+    _absent(n, {6: "a cache", 7: "a cache", 8: "a cache", 9: "a cache"})
+    q, k, v = n[0], n[1], n[2]
+    bias = n.get(3)
+    if bias is not None:
+        start: Dim = 0
+        parts = []
+        for operand in (q, k, v):
+            parts.append(n.b.add(operand, cut(n.b, bias, 0, start, operand.shape[2])))
+            start = start + operand.shape[2]
+        q, k, v = parts
+    return _attention(n, q, k, v, [*_padding(n, 4, q.dtype), *_bias(n, 5)])
+
+
+def _self_attention(n: Node) -> Tensor:
+    _absent(n, {4: "a cache", 6: "a cache"})
+    x = n[0]
+    joined = n.b.matmul(x, n[1])
+    if n.get(2) is not None:
+        joined = n.b.add(joined, n[2])
+    width = joined.shape[2]
+    sizes: list[Dim] = [*n.integers("qkv_hidden_sizes", [])] or [floordiv(width, 3)] * 3
+    if len(sizes) != 3:
+        raise BiremeError("BM1006", f"qkv_hidden_sizes {sizes}")
+    q = cut(n.b, joined, 2, 0, sizes[0])
+    k = cut(n.b, joined, 2, sizes[0], sizes[1])
+    v = cut(n.b, joined, 2, sizes[0] + sizes[1], sizes[2])
+    return _attention(n, q, k, v, [*_padding(n, 3, x.dtype), *_bias(n, 5)])
+
+
+def _embed_layer_norm(n: Node) -> list[Tensor | None]:
+    ids, segments = index(n, n[0]), n.get(1)
+    words, positions, kinds = n[2], n[3], n.get(4)
+    place = n.get(8)
+    n.integer("mask_index_type", 0)
+    total = n.b.gather(words, ids, axis=0)
+    if place is None:
+        total = n.b.add(total, cut(n.b, positions, 0, 0, ids.shape[1]))
+    else:
+        total = n.b.add(total, n.b.gather(positions, index(n, place), axis=0))
+    if segments is not None and kinds is not None:
+        total = n.b.add(total, n.b.gather(kinds, index(n, segments), axis=0))
+    epsilon = n.number("epsilon", 1e-12)
+    result = n.b.layer_norm(total, n[5], n[6], axis=2, epsilon=epsilon)
+    lengths = None
+    if n.get(7) is not None:
+        lengths = n.b.reduce_sum(n.b.cast(n[7], dtype=DType.I32), axes=(1,), keepdims=False)
+    return [result, lengths, total]
+
+
+TABLE: Table = {
+    "Attention": _self_attention,
+    "EmbedLayerNormalization": _embed_layer_norm,
+    "MultiHeadAttention": _multi_head,
+}
