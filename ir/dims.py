@@ -82,8 +82,9 @@ class DimExpr:
     def __str__(self) -> str:
         text = ""
         for monomial, factor in reversed(self._terms):
-            body = "*".join(_atom_text(a) for a in monomial)
             size = abs(factor)
+            alone = len(monomial) == 1 and factor == 1
+            body = _atom_text(monomial[0]) if alone else "*".join(map(_factor_text, monomial))
             piece = str(size) if not body else body if size == 1 else f"{size}*{body}"
             sign = "-" if factor < 0 else "+"
             text += f" {sign} {piece}" if text else (f"-{piece}" if factor < 0 else piece)
@@ -102,7 +103,25 @@ def _atom_text(atom: Atom) -> str:
     op, left, right = atom
     if op in ("min", "max"):
         return f"{op}({left}, {right})"
-    return f"(({left}) {op} ({right}))"
+    return f"{_operand_text(left)} {op} {_operand_text(right)}"
+
+
+def _is_division(atom: Atom) -> bool:
+    return not isinstance(atom, str) and atom[0] in ("//", "%")
+
+
+def _factor_text(atom: Atom) -> str:
+    """Inside a product, or after a minus sign."""
+    return f"({_atom_text(atom)})" if _is_division(atom) else _atom_text(atom)
+
+
+def _operand_text(dim: Dim) -> str:
+    """Beside `//` or `%`: whatever is no single number, symbol, `min` or `max` in parentheses."""
+    if isinstance(dim, DimExpr):
+        ((monomial, factor), *more) = dim.terms.items()
+        plain = not more and factor == 1 and len(monomial) == 1 and not _is_division(monomial[0])
+        return str(dim) if plain else f"({dim})"
+    return str(dim)
 
 
 def _terms(dim: Dim) -> dict[Monomial, int]:

@@ -165,7 +165,12 @@ def test_result_is_an_int_when_no_symbol_is_left() -> None:
 def test_plain_text() -> None:
     n = symbol("n")
     assert str(2 * n * n - n + 3) == "2*n*n - n + 3"
-    assert str(ceildiv(n, 2)) == "((n + 1) // (2))"
+    assert str(ceildiv(n, 2)) == "(n + 1) // 2"
+    assert str(3 - n // 2 * 4) == "-4*(n // 2) + 3"
+    assert str(-(n // 2) + n) == "-(n // 2) + n"
+    assert str((n // 2 + 1) % (2 * n)) == "(n // 2 + 1) % (2*n)"
+    assert str((2 * n) // 3 // n) == "((2*n) // 3) // n"
+    assert str(minimum(n, 7) // -3 * n) == "n*(min(7, n) // -3)"
     assert str(minimum(n, 7)) == "min(7, n)"
 
 
