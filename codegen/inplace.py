@@ -1,7 +1,10 @@
 """Which operands a kernel may overwrite with its result.
 
-A kernel whose ops read an operand only at the element that is being calculated has read it before
-it writes there, so the result may take over the memory of an operand that nobody else needs.
+The epilogue of a contraction reads an operand only at the element that is being stored, and stores
+each element once, so the result may take over the memory of an operand that nobody else needs. The
+other templates calculate some elements twice, where the last vector of a row overlaps the one
+before (`bireme.codegen.templates.vectors`), and the second time would read what the first one
+stored.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ def overwritable(kernel: Op) -> list[int]:
     (block,) = kernel.blocks
     ops = [op for op in block.ops if op.name != "constant"]
     kinds = {op.definition.fusion for op in ops}
-    if not kinds <= {Fusion.POINTWISE, Fusion.CONTRACTION}:
+    if Fusion.CONTRACTION not in kinds or not kinds <= {Fusion.POINTWISE, Fusion.CONTRACTION}:
         return []
     wanted = kernel.result.type
     return [

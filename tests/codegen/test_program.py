@@ -157,6 +157,16 @@ def test_elementwise_results_take_over_memory():
     assert program.report.arena_bytes == program.report.arena_lower_bound == 2 * 64 * 64 * 4
 
 
+def test_rows_whose_last_vector_overlaps_are_not_overwritten():
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (1, 37, 21)))
+    b = Builder(graph)
+    total = b.cumsum(x, axis=1)
+    scaled = b.add(b.mul(total, b.constant(randoms(37, 1))), b.constant(np.float32(1)))
+    graph.set_outputs({"y": b.cumsum(scaled, axis=1)})
+    compare(graph, {"x": randoms(1, 37, 21) / 8})
+
+
 def test_an_operand_that_is_also_convolved_is_not_overwritten():
     graph = Graph()
     x = graph.add_input("x", TensorType(F32, (1, 16, 8, 8)))
