@@ -13,7 +13,7 @@ from bireme.frontend.onnx.emit import Emitter, Tensor, data
 from bireme.frontend.onnx.functions import bind_attributes, schema_function
 from bireme.frontend.onnx.guess import Guesses
 from bireme.frontend.onnx.inputs import SizeNames, frozen, input_type
-from bireme.frontend.onnx.model import node_names, opsets_of, plain_domain
+from bireme.frontend.onnx.model import OLDEST_OPSET, node_names, opsets_of, plain_domain
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops import find_converter
 from bireme.frontend.onnx.report import NodeReport, RefusedError
@@ -221,14 +221,14 @@ class Importer:
             inputs = [scope.get(i) if i else None for i in proto.input]
             return self._call(function, proto, inputs, scope, emitter, name)
         schema = check_node(proto, domain, opset)
-        converter = find_converter(domain, proto.op_type, opset)
+        converter = find_converter(domain, proto.op_type, _converted(domain, opset))
         if converter is None and (schema is None or not _has_body(schema)):
             raise BiremeError("BM1003", "the operator is not supported")
         inputs = [scope.get(i) if i else None for i in proto.input]
         if converter is None:
             body = schema_function(schema, proto, opset, inputs)
             return self._call(body, proto, inputs, scope, emitter, name, schema)
-        node = Node(proto, name, opset, inputs, emitter, self.reader, scope)
+        node = Node(proto, name, _converted(domain, opset), inputs, emitter, self.reader, scope)
         made = converter(node)
         node.check_all_read(schema)
         results = [made] if isinstance(made, Tensor) else list(made)
@@ -289,10 +289,16 @@ class Importer:
             except BiremeError as error:
                 self._report(name, proto.op_type, domain, opset, error)
                 return
-            known = find_converter(domain, proto.op_type, opset) is not None
+            version = _converted(domain, opset)
+            known = find_converter(domain, proto.op_type, version) is not None
             if not known and (schema is None or not _has_body(schema)):
                 unknown = BiremeError("BM1003", "the operator is not supported")
                 self._report(name, proto.op_type, domain, opset, unknown)
+
+
+def _converted(domain: str, opset: int) -> int:
+    """The opset whose converter applies: operators of older ones are those of the oldest known."""
+    return max(opset, OLDEST_OPSET) if domain == "" else opset
 
 
 def _has_body(schema: object) -> bool:

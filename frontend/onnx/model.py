@@ -61,12 +61,6 @@ def _check_versions(model: ModelProto) -> None:
         return
     if opset > NEWEST_OPSET:
         raise BiremeError("BM1002", f"opset {opset}; the newest known is {NEWEST_OPSET}")
-    if opset < OLDEST_OPSET:
-        raise BiremeError(
-            "BM1002",
-            f"opset {opset}; the oldest supported is {OLDEST_OPSET}",
-            hint="raise it with onnx.version_converter",
-        )
 
 
 def opsets_of(model: ModelProto | onnx.FunctionProto) -> dict[str, int]:

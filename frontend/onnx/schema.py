@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import AttributeProto, NodeProto, defs
 
-from bireme.frontend.onnx.model import NEWEST_OPSET
+from bireme.frontend.onnx.model import NEWEST_OPSET, OLDEST_OPSET
 from bireme.ir import BiremeError
 
 _KINDS = {
@@ -36,6 +36,8 @@ def check_node(proto: NodeProto, domain: str, opset: int) -> defs.OpSchema | Non
         if domain == "":
             raise BiremeError("BM1003", f"opset {opset} has no operator {proto.op_type!r}")
         return None
+    if domain == "" and opset < OLDEST_OPSET:
+        _check_unchanged(proto.op_type, schema)
     for what, count, least, most in (
         ("inputs", len(proto.input), schema.min_input, schema.max_input),
         ("outputs", len(proto.output), schema.min_output, schema.max_output),
@@ -51,3 +53,15 @@ def check_node(proto: NodeProto, domain: str, opset: int) -> defs.OpSchema | Non
             wanted = AttributeProto.AttributeType.Name(kind)
             raise BiremeError("BM1006", f"attribute {attribute.name!r} must be of kind {wanted}")
     return schema
+
+
+def _check_unchanged(op: str, schema: defs.OpSchema) -> None:
+    """Raises BM1002 unless the oldest supported opset has the same form of the operator."""
+    oldest = find_schema(op, "", OLDEST_OPSET)
+    if oldest is None or oldest.since_version != schema.since_version:
+        raise BiremeError(
+            "BM1002",
+            f"the operator as of opset {schema.since_version}; the oldest supported opset is "
+            f"{OLDEST_OPSET}",
+            hint="raise the model's opset with onnx.version_converter",
+        )
