@@ -23,6 +23,7 @@ from bireme.frontend.onnx.ops import (
     shape,
     signal,
     source,
+    text,
 )
 from bireme.frontend.onnx.ops.table import Table, versions
 
@@ -44,6 +45,7 @@ _FAMILIES: tuple[Table, ...] = (
     shape.TABLE,
     signal.TABLE,
     source.TABLE,
+    text.TABLE,
 )
 
 
