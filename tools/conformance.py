@@ -1,6 +1,6 @@
 """Run the ONNX node tests and print a table by operator.
 
-    python tools/conformance.py [--backend reference|compiled] [--op NAME] [--jobs N]
+    python tools/conformance.py [--backend NAME] [--op NAME] [--most N] [--jobs N]
 
 Every test of `onnx.backend.test` for the ai.onnx domain whose inputs and outputs are tensors of
 numbers or booleans is run, in processes that may crash and with a time limit. A test counts as
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    backends = ("compiled", "exported", "reference")
+    backends = ("compiled", "exported", "onnxruntime", "reference")
     parser.add_argument("--backend", choices=backends, default="compiled")
     parser.add_argument("--op", help="only tests of this operator, listed one by one")
     parser.add_argument("--name", help="only tests whose name contains this")

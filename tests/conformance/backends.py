@@ -46,9 +46,27 @@ def has_avx512() -> bool:
     return "avx512vl" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
 
 
+def _onnxruntime(model: ModelProto, constants: Mapping[str, Array]) -> Run:
+    """The peer, for comparison; it needs no frozen inputs."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its exceptions share no class of their own
+        raise BiremeError("BM1003", str(error)) from None
+    names = [o.name for o in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(names, {**inputs, **constants}), strict=True))
+
+
 BACKENDS: dict[str, Prepare] = {
     "compiled": _compiled,
     "exported": _exported,
+    "onnxruntime": _onnxruntime,
     "reference": _reference,
 }
 
