@@ -1,14 +1,16 @@
 """Which operands a kernel may overwrite with its result.
 
-The epilogue of a contraction reads an operand only at the element that is being stored, and stores
-each element once, so the result may take over the memory of an operand that nobody else needs. The
-other templates calculate some elements twice, where the last vector of a row overlaps the one
-before (`bireme.codegen.templates.vectors`), and the second time would read what the first one
-stored.
+The epilogue of a contraction in tiles reads an operand only at the element that is being stored,
+and stores each element once, so the result may take over the memory of an operand that nobody else
+needs. The other templates calculate some elements twice, where the last vector of a row overlaps
+the one before (`bireme.codegen.templates.vectors`), and the second time would read what the first
+one stored.
 """
 
 from __future__ import annotations
 
+from bireme.codegen.spec import kernel_spec
+from bireme.codegen.templates import convolution, matmul
 from bireme.ir import Fusion, Op, Value
 
 
@@ -17,16 +19,19 @@ def overwritable(kernel: Op) -> list[int]:
     if len(kernel.results) != 1:
         return []
     (block,) = kernel.blocks
-    ops = [op for op in block.ops if op.name != "constant"]
-    kinds = {op.definition.fusion for op in ops}
-    if Fusion.CONTRACTION not in kinds or not kinds <= {Fusion.POINTWISE, Fusion.CONTRACTION}:
-        return []
     wanted = kernel.result.type
-    return [
+    found = [
         number
         for number, argument in enumerate(block.arguments)
         if argument.type == wanted and _read_in_step(argument, wanted.shape)
     ]
+    return found if found and _in_tiles(kernel) else []
+
+
+def _in_tiles(kernel: Op) -> bool:
+    """Whether the kernel becomes a contraction in register tiles."""
+    graph = kernel_spec(kernel).graph()
+    return convolution.matches(graph) or matmul.matches(graph)
 
 
 def _read_in_step(argument: Value, shape: object) -> bool:

@@ -167,6 +167,19 @@ def test_rows_whose_last_vector_overlaps_are_not_overwritten():
     compare(graph, {"x": randoms(1, 37, 21) / 8})
 
 
+def test_contractions_that_are_not_tiled_are_not_overwritten():
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (1, 16, 7, 21)))
+    b = Builder(graph)
+    attrs = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 8}
+    w = b.constant(randoms(16, 2, 3, 3) / 4, "w")
+    y = b.conv(x, w, **attrs)
+    for _ in range(2):
+        y = b.add(b.conv(b.relu(b.conv(y, w, **attrs)), w, **attrs), y)
+    graph.set_outputs({"y": b.conv(y, w, **attrs)})
+    compare(graph, {"x": randoms(1, 16, 7, 21)})
+
+
 def test_an_operand_that_is_also_convolved_is_not_overwritten():
     graph = Graph()
     x = graph.add_input("x", TensorType(F32, (1, 16, 8, 8)))
