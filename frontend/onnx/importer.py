@@ -254,8 +254,12 @@ class Importer:
         if self._calls > _MOST_CALLS:
             raise TooLargeError("BM1005", f"more than {_MOST_CALLS} calls of functions", where=name)
         inner = Scope(self, opsets_of(function), None, f"{name}/", scope.depth + 1, False)
-        if len(inputs) > len(function.input):
-            raise BiremeError("BM1005", f"{len(inputs)} inputs for {len(function.input)}")
+        for what, given, known in (
+            ("inputs", inputs, function.input),
+            ("outputs", proto.output, function.output),
+        ):
+            if len(given) > len(known):
+                raise BiremeError("BM1005", f"{len(given)} {what}; the function has {len(known)}")
         absent: set[str] = set()
         for index, formal in enumerate(function.input):
             actual = inputs[index] if index < len(inputs) else None
@@ -266,10 +270,8 @@ class Importer:
         nodes = bind_attributes(function, proto, absent, schema)
         self._walk(nodes, inner, emitter)
         emitter.at(name)
-        wanted = list(function.output)[: len(proto.output)]
-        return [
-            inner.get(o) if given else None for o, given in zip(wanted, proto.output, strict=False)
-        ]
+        pairs = zip(function.output, proto.output, strict=False)
+        return [inner.get(made) if wanted else None for made, wanted in pairs]
 
     def _report(
         self, name: str, op: str, domain: str, opset: int, error: BiremeError | None = None

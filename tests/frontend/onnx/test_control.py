@@ -147,6 +147,18 @@ def test_function_that_calls_itself_is_refused() -> None:
     assert "nested" in error.value.detail
 
 
+def test_call_with_more_outputs_than_the_function_has() -> None:
+    source = model(
+        "g (float[N] x) => (float[N] y) { y, z = shop.Scaled<factor = 2.5>(x) }",
+        functions=FUNCTION,
+        extra=', "shop" : 1',
+    )
+    with pytest.raises(BiremeError) as error:
+        load(source)
+    assert error.value.code == "BM1005"
+    assert "2 outputs; the function has 1" in error.value.detail
+
+
 def test_fault_inside_a_function_names_both_nodes() -> None:
     source = model(
         "g (float[N] x) => (float[N] y) { [outer] y = shop.Odd(x) }",
