@@ -1,5 +1,6 @@
 // Peak float32 multiply-add rate of one core, in GFLOP/s: independent chains of vector FMAs.
-// Processor time is measured, so that other work on the machine does not lower it. Built with -O3 -march=native; the vector is the widest that the compiler then has.
+// Processor time is measured, so that other work on the machine does not lower it. Built with -O3
+// -march=native; the vector is the widest that the compiler then has.
 #include <stdio.h>
 #include <time.h>
 

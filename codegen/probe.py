@@ -1,7 +1,8 @@
-"""How a kernel reads its arguments: distances in memory between neighbours along each axis of the result.
+"""How a kernel reads its arguments: distances in memory between neighbours along each axis of the
+result.
 
-The group's rules are followed with numbers in place of expressions, at one place of the result and at its
-neighbours. That covers every op that has a rule, whatever it does to indices.
+The group's rules are followed with numbers in place of expressions, at one place of the result and
+at its neighbours. That covers every op that has a rule, whatever it does to indices.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Rule
 from bireme.codegen.templates.common import TYPICAL
-from bireme.codegen.tir import Buffer, Emitter, Expr, compute, const, index, is_int, lanes_of
-from bireme.ir import DType, Graph, Value
+from bireme.codegen.tir import Buffer, Emitter, Expr, compute, index, is_int
+from bireme.ir import Graph, Value
 
 
 class _Recorder(Emitter):
@@ -47,12 +48,13 @@ def strides(graph: Graph, rules: dict[str, Rule]) -> dict[Value, list[list[int |
     moved = [_reads(graph, rules, [int(a == axis) for a in range(rank)]) for axis in range(rank)]
     found: dict[Value, list[list[int | None]]] = {}
     for number, (argument, start) in enumerate(base):
-        steps = [
-            None if start is None or reads[number][1] is None else reads[number][1] - start
-            for reads in moved
-        ]
+        steps = [_distance(start, reads[number][1]) for reads in moved]
         found.setdefault(argument, []).append(steps)
     return found
+
+
+def _distance(start: int | None, end: int | None) -> int | None:
+    return None if start is None or end is None else end - start
 
 
 def _reads(

@@ -1,7 +1,7 @@
 """Arithmetic on elements with the exact meaning of the ops: wrap-around, NaN, division by zero.
 
-Functions take vectors or scalars of one element type. LLVM may assume that signed integers do not overflow
-and that NaN does not matter in `max`, so neither is used as it stands.
+Functions take vectors or scalars of one element type. LLVM may assume that signed integers do not
+overflow and that NaN does not matter in `max`, so neither is used as it stands.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ multiply: Binary = wrapping(lambda x, y: x * y)
 
 
 def equal(x: Expr, y: Expr) -> Expr:
+    """`x == y`; false when either is NaN."""
     return tirx.EQ(x, y)
 
 
@@ -62,6 +63,7 @@ def unequal(x: Expr, y: Expr) -> Expr:
 
 
 def negative(x: Expr) -> Expr:
+    """`-x`; integers wrap."""
     if scalar_type(x).startswith("float"):
         return x * like(-1, x)
     # Not `0 - x`: TVM takes that for 0 in unsigned arithmetic.
@@ -69,6 +71,7 @@ def negative(x: Expr) -> Expr:
 
 
 def integer_abs(x: Expr) -> Expr:
+    """The magnitude of an integer; the least one stays itself."""
     return select(x < like(0, x), negative(x), x)
 
 
@@ -80,10 +83,12 @@ def sign(x: Expr) -> Expr:
 
 
 def minimum(x: Expr, y: Expr) -> Expr:
+    """The smaller one; NaN if either is."""
     return _extreme(x, y, lambda p, q: p < q)
 
 
 def maximum(x: Expr, y: Expr) -> Expr:
+    """The larger one; NaN if either is."""
     return _extreme(x, y, lambda p, q: p > q)
 
 

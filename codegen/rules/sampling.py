@@ -1,8 +1,8 @@
 """Rules of ops that read between elements: `resize`, `grid_sample`, `roi_align`.
 
-A *tap* is a place of the operand and its weight along one axis; an element of the result is the sum over all
-combinations of the axes' taps. Places come from float64 coordinates where the reference uses them, so that
-rounding to the nearest element agrees with it.
+A *tap* is a place of the operand and its weight along one axis; an element of the result is the sum
+over all combinations of the axes' taps. Places come from float64 coordinates where the reference
+uses them, so that rounding to the nearest element agrees with it.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _is_identity(size: Dim, result: Dim, scale: float, coordinate: str) -> bool:
 
 
 def _whole_scale(size: Dim, result: Dim, scale: float) -> int | None:
-    """The scale when it is a whole number and the result's size is just that many times as large."""
+    """The scale when it is whole and the result's size is just that many times as large."""
     for factor in range(1, 17):
         if scale in (0.0, float(factor)) and result == size * factor:
             return factor
@@ -256,10 +256,8 @@ def _sum(terms: Sequence[Any]) -> Expr:
     return total
 
 
-def _antialiased(
-    e: Evaluator, op: Op, at: Index, axes: Sequence[tuple[int, _Axis]]
-) -> Expr:
-    """Filters as wide as the result is coarse: loops over the taps, with their weights' sum beside."""
+def _antialiased(e: Evaluator, op: Op, at: Index, axes: Sequence[tuple[int, _Axis]]) -> Expr:
+    """Filters as wide as the result is coarse: loops over the taps and their weights' sum."""
     x, attrs = op.operands[0], op.attrs
     lanes = lanes_in(at)
     support = _SUPPORT[attrs["mode"]]
@@ -385,7 +383,10 @@ def _corners(e: Evaluator, x: Expr, size: Dim, kind: str) -> list[Tap]:
     low = e.emit.bind(tirx.floor(held))
     high = a.minimum(low + a.like(1, x), last)
     rest = e.emit.bind(held - low)
-    weights = (select(inside, a.like(1, x) - rest, a.like(0, x)), select(inside, rest, a.like(0, x)))
+    weights = (
+        select(inside, a.like(1, x) - rest, a.like(0, x)),
+        select(inside, rest, a.like(0, x)),
+    )
     return [
         (e.emit.bind(_whole(place)), e.emit.bind(cast(weight, kind)))
         for place, weight in zip((low, high), weights, strict=True)

@@ -1,7 +1,7 @@
 """Rules of ops that move elements: which element of which operand stands at an index.
 
-Where a scalar index decides between operands, only one is read (`choose`); where a vector does, all are
-read at clamped places and the lanes are selected. Nothing is ever read outside an operand.
+Where a scalar index decides between operands, only one is read (`choose`); where a vector does, all
+are read at clamped places and the lanes are selected. Nothing is ever read outside an operand.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Index, Rule
 from bireme.codegen.index import (
+    all_of,
     choose,
     clamp,
     divide,
@@ -22,7 +23,6 @@ from bireme.codegen.index import (
     times,
     unravel,
     widen,
-    all_of,
 )
 from bireme.codegen.tir import Expr, compute, const, index, lanes_of, match, select
 from bireme.ir import Dim, Op, Value, product
@@ -101,7 +101,12 @@ def zero(value: Value, at: Index) -> Expr:
 
 
 def read_if_any(
-    e: Evaluator, value: Value, sizes: Sequence[Dim], at: Index, lanes: int, make: Callable[[], Expr]
+    e: Evaluator,
+    value: Value,
+    sizes: Sequence[Dim],
+    at: Index,
+    lanes: int,
+    make: Callable[[], Expr],
 ) -> Expr:
     """`make()`, or zero where the product of the sizes is 0 and there is nothing to read."""
     unknown = [d for d in sizes if not isinstance(d, int)]
@@ -125,7 +130,7 @@ def _concat(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
         return zero(op.result, at)
 
     def read(x: Value, i: Expr) -> Callable[[], Expr]:
-        return lambda: e.at(x, [*at[:axis], i, *at[axis + 1:]])
+        return lambda: e.at(x, [*at[:axis], i, *at[axis + 1 :]])
 
     i = at[axis]
     dtype, lanes = op.result.type.dtype, lanes_in(at)
@@ -136,7 +141,7 @@ def _concat(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
 
     def mixed() -> Expr:
         value: Expr | None = None
-        for x, first, stop in pieces:
+        for x, first, _ in pieces:
             size = x.type.shape[axis]
             place = clamp(minus(i, first), e.emit.dim(size))
             piece = read_if_any(e, x, [size], at, lanes, read(x, place))
@@ -148,7 +153,8 @@ def _concat(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
         return mixed()
     head, tail = _ends(i)
     inside = [
-        (tirx.And(head >= first, tail < stop), read(x, minus(i, first))) for x, first, stop in pieces
+        (tirx.And(head >= first, tail < stop), read(x, minus(i, first)))
+        for x, first, stop in pieces
     ]
     return choose(e.emit, dtype, lanes, inside, mixed)
 
@@ -160,7 +166,9 @@ def _below(i: Expr, bound: Expr) -> Expr:
 
 def _pad(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
     x, mode = op.operands[0], op.attrs["mode"]
-    source = [minus(i, e.emit.dim(before)) for i, before in zip(at, op.attrs["before"], strict=True)]
+    source = [
+        minus(i, e.emit.dim(before)) for i, before in zip(at, op.attrs["before"], strict=True)
+    ]
     sizes = [e.emit.dim(d) for d in x.type.shape]
     padded = [
         axis

@@ -1,4 +1,6 @@
-"""Exponentials, logarithms, trigonometry: from the C library for float64, own expressions for float32."""
+"""Exponentials, logarithms, trigonometry: from the C library for float64, own expressions for
+float32.
+"""
 
 from __future__ import annotations
 
@@ -87,10 +89,13 @@ def modulo(emit: Emitter, x: Expr, y: Expr, fmod: bool) -> Expr:
 
 
 def power(emit: Emitter, x: Expr, y: Expr) -> Expr:
+    """`x ** y` in floating point; small constant exponents become products."""
     exponent = immediate(y)
     if exponent is not None and exponent in _SIMPLE_POWERS:
         return _SIMPLE_POWERS[exponent](x)
-    return from_library("pow", emit, x, y) if scalar_type(x) == "float64" else math32.power(emit, x, y)
+    return (
+        from_library("pow", emit, x, y) if scalar_type(x) == "float64" else math32.power(emit, x, y)
+    )
 
 
 def _square_root(x: Expr) -> Expr:

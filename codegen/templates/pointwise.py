@@ -1,7 +1,8 @@
 """Element-wise and indexing kernels: every element of the results from its rule, one pass.
 
-Adjacent axes along which all operands are laid out alike are merged before, so that an element-wise op
-on whole tensors is one flat loop. The innermost axis is the vector; the outer axes are the tasks.
+Adjacent axes along which all operands are laid out alike are merged before, so that an element-wise
+op on whole tensors is one flat loop. The innermost axis is the vector; the outer axes are the
+tasks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Kernels that read along one axis and write along another: square tiles, turned in registers.
 
-A tile has vectors along the axis in which the arguments lie in memory, one for each position along the
-result's innermost axis. Turned, they are vectors along the innermost axis. Reads and writes thus are
-whole vectors. The last tile of an axis overlaps the one before it.
+A tile has vectors along the axis in which the arguments lie in memory, one for each position along
+the result's innermost axis. Turned, they are vectors along the innermost axis. Reads and writes
+thus are whole vectors. The last tile of an axis overlaps the one before it.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ _PLAIN = (Fusion.POINTWISE, Fusion.INJECTIVE, Fusion.VIEW, Fusion.CONSTANT)
 _BY_DATA = frozenset({"gather", "gather_elements", "gather_nd", "reverse_sequence", "resize"})
 # Tiles below this size are not worth turning.
 _LEAST_LANES = 4
-# A task turns this many strips at once, in chunks of so many tiles: a page that is touched is used well.
+# A task turns this many strips at once, in chunks of so many tiles: a page that is touched is used
+# well.
 SIDE_BY_SIDE, CHUNK = 4, 16
 # Threads that a kernel of one strip for each should be enough for.
 MOST_THREADS = 8
 
 
 def matches(graph: Graph) -> bool:
+    """Whether the group reads an argument along another axis than it writes."""
     return read_axis(graph) is not None
 
 
 def read_axis(graph: Graph) -> int | None:
-    """The result's axis along which arguments lie in memory, if tiles between it and the last pay."""
+    """The result's axis along which arguments lie in memory, if tiles there pay."""
     ops = graph.body.ops
     if not any(op.name in _MOVES for op in ops):
         return None
@@ -79,11 +81,13 @@ def emit(e: Emission) -> Work:
     assert across is not None
     lanes = _tile_lanes(e.graph, across)
     others = [axis for axis in range(len(shape)) if axis not in (across, last)]
-    # Strips of tiles run along the innermost axis, so that memory is written in order, unless that would
-    # leave too few of them to share out.
+    # Strips of tiles run along the innermost axis, so that memory is written in order, unless that
+    # would leave too few of them to share out.
     few = estimate(product([shape[axis] for axis in (*others, across)])) < MOST_THREADS * lanes
-    strip, run = (last, across) if few and estimate(shape[last]) > estimate(shape[across]) else (
-        across, last
+    strip, run = (
+        (last, across)
+        if few and estimate(shape[last]) > estimate(shape[across])
+        else (across, last)
     )
     blocks: Dim = ceildiv(shape[strip], lanes)
     outer = product([shape[axis] for axis in others])
@@ -153,7 +157,9 @@ def _either(
 
 
 def _tile(e: Emission, start: dict[int, Expr], across: int, lanes: int) -> None:
-    """Calculates a tile of every result in vectors along `across` and stores it along the last axis."""
+    """Calculates a tile of every result in vectors along `across` and stores it along the last
+    axis.
+    """
     at = [start[axis] for axis in range(len(start))]
     columns: list[list[Expr]] = [[] for _ in e.results]
     for i in range(lanes):
@@ -172,7 +178,7 @@ def _tile(e: Emission, start: dict[int, Expr], across: int, lanes: int) -> None:
 
 
 def _turned(e: Emission, vectors: list[Expr]) -> list[Expr]:
-    """The transpose of a square of vectors: one bit of row and lane number is exchanged at a time."""
+    """The transpose of a square of vectors: exchanges one bit of row and lane at a time."""
     lanes = len(vectors)
     rows = list(vectors)
     bit = lanes // 2

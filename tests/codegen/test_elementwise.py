@@ -56,9 +56,7 @@ def operands(name: str, dtype: DType, count: int) -> list[Array]:
 def test_all_types(op, dtype):
     count = len(op.operands)
     x = operands(op.name, dtype, count)
-    kernel = group(
-        [TensorType(dtype, v.shape) for v in x], lambda b, *a: b.op(op.name, a).result
-    )
+    kernel = group([TensorType(dtype, v.shape) for v in x], lambda b, *a: b.op(op.name, a).result)
     check(kernel, x, rtol=_tolerance(dtype), atol=_tolerance(dtype))
 
 
@@ -102,7 +100,9 @@ def test_levels(dtype, level):
 @pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: d.label)
 def test_modulo(dtype, fmod):
     x, y = operands("mod", dtype, 2)
-    kernel = group([TensorType(dtype, v.shape) for v in (x, y)], lambda b, x, y: b.mod(x, y, fmod=fmod))
+    kernel = group(
+        [TensorType(dtype, v.shape) for v in (x, y)], lambda b, x, y: b.mod(x, y, fmod=fmod)
+    )
     check(kernel, [x, y], rtol=0, atol=0)
 
 
@@ -119,7 +119,9 @@ def test_is_inf(positive, negative):
 @pytest.mark.parametrize("approximate", [False, True])
 def test_gelu(approximate):
     x = np.linspace(-12, 12, 1001, dtype=np.float32)
-    kernel = group([TensorType(DType.F32, x.shape)], lambda b, x: b.gelu(x, approximate=approximate))
+    kernel = group(
+        [TensorType(DType.F32, x.shape)], lambda b, x: b.gelu(x, approximate=approximate)
+    )
     check(kernel, [x], rtol=2e-6, atol=2e-6)
 
 

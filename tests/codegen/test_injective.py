@@ -1,4 +1,6 @@
-"""Ops that move elements, by themselves and between element-wise ops, at odd, empty and symbolic sizes."""
+"""Ops that move elements, by themselves and between element-wise ops, at odd, empty and symbolic
+sizes.
+"""
 
 from __future__ import annotations
 
@@ -100,9 +102,7 @@ def test_types(dtype, level):
 
 
 def test_pad_value():
-    kernel = group(
-        [f32(N, W), f32()], lambda b, x, v: b.pad(x, v, before=(1, 1), after=(1, 17))
-    )
+    kernel = group([f32(N, W), f32()], lambda b, x, v: b.pad(x, v, before=(1, 1), after=(1, 17)))
     check(kernel, sizes=SIZES)
 
 

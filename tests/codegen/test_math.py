@@ -14,13 +14,51 @@ from tests.codegen.kernels import group, run_kernel
 
 # Largest error in ulp, as codegen/math.py states it.
 ULP = {
-    "exp": 1.0, "log": 0.8, "sigmoid": 2.0, "tanh": 2.3, "sinh": 1.6, "cosh": 1.5, "erf": 2.1,
-    "asinh": 3.6, "acosh": 2.1, "atanh": 1.4, "sin": 1.6, "cos": 1.6, "tan": 3.4, "asin": 2.5,
-    "acos": 1.4, "atan": 2.6,
+    "exp": 1.0,
+    "log": 0.8,
+    "sigmoid": 2.0,
+    "tanh": 2.3,
+    "sinh": 1.6,
+    "cosh": 1.5,
+    "erf": 2.1,
+    "asinh": 3.6,
+    "acosh": 2.1,
+    "atanh": 1.4,
+    "sin": 1.6,
+    "cos": 1.6,
+    "tan": 3.4,
+    "asin": 2.5,
+    "acos": 1.4,
+    "atan": 2.6,
 }
 SPECIAL = np.array(
-    [0.0, -0.0, 1, -1, math.inf, -math.inf, math.nan, 1e-45, -1e-45, 1.2e-38, 3.4e38, -3.4e38, 0.5,
-     -0.5, 88.72, 88.73, 89.4, -87.3, -103.9, -104.1, 4, -4, 1e6, 2e6, -1e30],
+    [
+        0.0,
+        -0.0,
+        1,
+        -1,
+        math.inf,
+        -math.inf,
+        math.nan,
+        1e-45,
+        -1e-45,
+        1.2e-38,
+        3.4e38,
+        -3.4e38,
+        0.5,
+        -0.5,
+        88.72,
+        88.73,
+        89.4,
+        -87.3,
+        -103.9,
+        -104.1,
+        4,
+        -4,
+        1e6,
+        2e6,
+        -1e30,
+    ],
     np.float32,
 )
 LEAST_NORMAL = np.float32(2.0**-126)
@@ -61,7 +99,23 @@ def test_accuracy(name, level):
 @pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
 def test_power(level):
     rng = np.random.default_rng(0)
-    special = [0, -0.0, 1, -1, math.inf, -math.inf, math.nan, 0.5, -0.5, 2, -2, 3, -3, 3e38, 2**24 + 1]
+    special = [
+        0,
+        -0.0,
+        1,
+        -1,
+        math.inf,
+        -math.inf,
+        math.nan,
+        0.5,
+        -0.5,
+        2,
+        -2,
+        3,
+        -3,
+        3e38,
+        2**24 + 1,
+    ]
     grid = np.array(np.meshgrid(special, special), np.float32).reshape(2, -1)
     x = np.concatenate([grid[0], np.abs(rng.standard_normal(20_000) * 3).astype(np.float32)])
     y = np.concatenate([grid[1], (rng.standard_normal(20_000) * 8).astype(np.float32)])

@@ -95,11 +95,13 @@ def test_grid_sample_of_volumes():
 def test_roi_align(ratio, coordinate, mode):
     x = np.random.default_rng(0).standard_normal((2, 3, 12, 14), np.float32)
     rois = np.array([[1, 2, 9, 11], [-3, 0, 30, 5], [4, 4, 4.5, 4.2]], np.float32)
-    types = [TensorType(DType.F32, x.shape), TensorType(DType.F32, (3, 4)), TensorType(DType.I64, (3,))]
+    types = [
+        TensorType(DType.F32, x.shape),
+        TensorType(DType.F32, (3, 4)),
+        TensorType(DType.I64, (3,)),
+    ]
     attrs = {"mode": mode, "coordinate": coordinate, "sampling_ratio": ratio, "spatial_scale": 0.5}
-    kernel = group(
-        types, lambda b, *a: b.roi_align(*a, output_height=3, output_width=5, **attrs)
-    )
+    kernel = group(types, lambda b, *a: b.roi_align(*a, output_height=3, output_width=5, **attrs))
     check(kernel, [x, rois, np.array([1, 0, 1])])
     status, _ = run_kernel(kernel, [x, rois, np.array([1, 2, 1])])
     assert status == -1

@@ -1,4 +1,4 @@
-"""Kernels that turn tiles in registers: sizes around a tile's side, fused ops, every element type."""
+"""Kernels that turn tiles in registers: sizes around a tile's side, fused ops, every dtype."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def test_channel_blocks(channels):
     assert kind(pack) == "transpose"
     check(pack)
     unpack = group(
-        [TensorType(DType.F32, blocked)], lambda b, x: b.relu(b.unpack_channels(x, channels=channels))
+        [TensorType(DType.F32, blocked)],
+        lambda b, x: b.relu(b.unpack_channels(x, channels=channels)),
     )
     assert kind(unpack) == "transpose"
     check(unpack)
