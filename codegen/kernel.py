@@ -9,6 +9,7 @@ from typing import Any
 from bireme.codegen.abi import kernel_function
 from bireme.codegen.collapse import collapse, flatten_positions
 from bireme.codegen.evaluate import Evaluator, fault_register, fault_status
+from bireme.codegen.reshapes import without_reshapes
 from bireme.codegen.rules import RULES
 from bireme.codegen.spec import KernelSpec
 from bireme.codegen.templates import (
@@ -28,7 +29,9 @@ from bireme.ir import Graph
 from bireme.targets.description import InstructionSet
 
 # Ops whose rules may note a run-time fault.
-FAULTY = frozenset({"gather", "gather_elements", "gather_nd", "scatter_elements", "scatter_nd", "roi_align"})
+FAULTY = frozenset(
+    {"gather", "gather_elements", "gather_nd", "scatter_elements", "scatter_nd", "roi_align"}
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Emitted:
 
 def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -> Emitted:
     """Emits the kernel of a specification for one instruction set. Raises BM3004."""
-    graph = flatten_positions(collapse(spec.graph()))
+    graph = flatten_positions(collapse(without_reshapes(spec.graph())))
     template = template_of(graph)
     arguments = [
         *((f"a{i}", v.type) for i, v in enumerate(graph.inputs)),
