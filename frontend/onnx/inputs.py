@@ -13,6 +13,8 @@ from bireme.frontend.onnx.dtypes import dtype_of
 from bireme.ir import Array, BiremeError, Dim, DType, SymbolRange, TensorType, symbol
 
 _MOST_ELEMENTS = 1 << 40
+# What schedules are chosen for when the size of an axis (not the first, the batch) is not known.
+_TYPICAL = 64
 _RESERVED = {"min", "max"}
 
 
@@ -30,20 +32,24 @@ class SizeNames:
 
     given: Mapping[str, int | range]
     ranges: dict[str, SymbolRange] = field(default_factory=dict)
-    _names: dict[str, str] = field(default_factory=dict)
+    # Identifier by the model's own name, or by (input, axis) for a size without one.
+    _names: dict[str | tuple[str, int], str] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)
 
-    def named(self, name: str) -> Dim:
-        """The dimension that the model (or the importer) calls `name`."""
-        if name not in self._names:
+    def named(self, name: str, input_name: str, axis: int) -> Dim:
+        """The size of an axis of an input; `name` is the model's own for it, or says nothing."""
+        own = bool(identifier(name))
+        owner = name if own else (input_name, axis)
+        name = name if own else f"{input_name}_{axis}"
+        if owner not in self._names:
             plain = identifier(name) or "size"
             taken = set(self._names.values())
             if plain in taken:
                 plain = next(
                     f"{plain}_{i}" for i in range(2, len(taken) + 3) if f"{plain}_{i}" not in taken
                 )
-            self._names[name] = plain
-        plain = self._names[name]
+            self._names[owner] = plain
+        plain = self._names[owner]
         key = name if name in self.given else plain
         value = self.given.get(key)
         self._used.add(key)
@@ -52,12 +58,7 @@ class SizeNames:
                 raise BiremeError("BM6002", f"{value} is no size", where=f"dims[{key!r}]")
             return value
         if plain not in self.ranges:
-            if value is not None and (len(value) == 0 or value.step != 1 or value[0] < 0):
-                raise BiremeError("BM6002", f"{value} is no range of sizes", where=f"dims[{key!r}]")
-            # A size without a range is taken to be positive: empty tensors must be asked for.
-            self.ranges[plain] = (
-                SymbolRange(1) if value is None else SymbolRange(value[0], value[-1], value[0])
-            )
+            self.ranges[plain] = _range(value, key, _TYPICAL if axis else 1)
         return symbol(plain)
 
     def check_all_used(self) -> None:
@@ -68,6 +69,16 @@ class SizeNames:
             raise BiremeError(
                 "BM6002", f"no dimension is called {', '.join(unknown)}; known: {known}"
             )
+
+
+def _range(given: range | None, key: str, typical: int) -> SymbolRange:
+    """The range that the user gives for a size, or the usual one."""
+    if given is None:
+        # Empty tensors must be asked for.
+        return SymbolRange(1, None, typical)
+    if not isinstance(given, range) or not given or given.step != 1 or given[0] < 0:
+        raise BiremeError("BM6002", f"{given} is no range of sizes", where=f"dims[{key!r}]")
+    return SymbolRange(given[0], given[-1], min(max(typical, given[0]), given[-1]))
 
 
 def input_type(info: ValueInfoProto, names: SizeNames) -> TensorType:
@@ -88,8 +99,7 @@ def input_type(info: ValueInfoProto, names: SizeNames) -> TensorType:
             shape.append(dim.dim_value)
             fixed *= max(dim.dim_value, 1)
         else:
-            plain = identifier(dim.dim_param)
-            shape.append(names.named(dim.dim_param if plain else f"{info.name}_{axis}"))
+            shape.append(names.named(dim.dim_param, info.name, axis))
     if fixed > _MOST_ELEMENTS:
         raise BiremeError("BM1005", f"{what} has shape {shape}")
     return TensorType(dtype, tuple(shape))

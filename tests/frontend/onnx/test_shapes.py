@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,12 @@ def test_question_marks_are_different_sizes() -> None:
     assert shape_of(load(proto)) == "x_0, x_1"
 
 
+def test_made_up_name_is_not_the_models_own() -> None:
+    proto = model("g (float[x_1, M] x) => (float[x_1, M] y) { y = Relu(x) }")
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_param = ""
+    assert shape_of(load(proto)) == "x_1, x_1_2"
+
+
 def test_names_that_become_equal_stay_apart() -> None:
     proto = model("g (float[N, M] x) => (float[N, M] y) { y = Relu(x) }")
     dims = proto.graph.input[0].type.tensor_type.shape.dim
@@ -138,8 +146,8 @@ def test_dims_fix_and_bound_sizes() -> None:
     assert (graph.symbols["seq"].least, graph.symbols["seq"].most) == (1, 128)
 
 
-@pytest.mark.parametrize("dims", [{"b": 1}, {"batch": -1}, {"batch": range(0)}])
-def test_wrong_dims_are_refused(dims: dict[str, int | range]) -> None:
+@pytest.mark.parametrize("dims", [{"b": 1}, {"batch": -1}, {"batch": range(0)}, {"batch": "3"}])
+def test_wrong_dims_are_refused(dims: dict[str, Any]) -> None:
     source = model("g (float[batch] x) => (float[batch] y) { y = Relu(x) }")
     with pytest.raises(BiremeError) as error:
         load(source, dims=dims)
