@@ -1,7 +1,8 @@
 """Arithmetic on indices that may be vectors.
 
-A vector of consecutive positions stays a `Ramp` through additions and multiplications by scalars, since
-only a load at a ramp is one vector load. Sizes and positions are never negative unless said otherwise.
+A vector of consecutive positions stays a `Ramp` through additions and multiplications by scalars,
+since only a load at a ramp is one vector load. Sizes and positions are never negative unless said
+otherwise.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from bireme.ir import DType
 
 
 def is_ramp(i: Expr) -> bool:
+    """Whether an index is a vector of evenly spaced positions, and seen to be one."""
     return isinstance(i, tirx.Ramp)
 
 
@@ -37,6 +39,7 @@ def widen(value: Expr, lanes: int) -> Expr:
 
 
 def plus(a: Any, b: Any) -> Expr:
+    """`a + b`; at most one of them may be a ramp."""
     a, b = index(a), index(b)
     if is_ramp(b):
         a, b = b, a
@@ -56,6 +59,7 @@ def times(a: Any, b: Any) -> Expr:
 
 
 def minus(a: Any, b: Any) -> Expr:
+    """`a - b`, which may be negative."""
     return plus(a, times(b, -1))
 
 
@@ -134,7 +138,7 @@ def _divide_spread(emit: Emitter, spread: _Spread, size: Expr) -> tuple[_Spread 
         carries = emit.bind(cast(offsets >= limit, "int32"), "carry")
         most = 1
     else:
-        # Exact: all numbers are far below 2**53, and an inexact quotient is never rounded up to a whole.
+        # Exact: all numbers are far below 2**53, so that no quotient is rounded up to a whole one.
         divisor, start, offsets = match(
             cast(size, "float64"), cast(left, "float64"), cast(spread.offsets, "float64")
         )
@@ -160,7 +164,11 @@ Branch = tuple[Expr, Callable[[], Expr]]
 
 
 def choose(
-    emit: Emitter, dtype: DType, lanes: int, branches: Sequence[Branch], otherwise: Callable[[], Expr]
+    emit: Emitter,
+    dtype: DType,
+    lanes: int,
+    branches: Sequence[Branch],
+    otherwise: Callable[[], Expr],
 ) -> Expr:
     """The value of the first branch whose (scalar) condition holds; only that one is evaluated."""
     kind = "uint8" if dtype is DType.BOOL else compute(dtype)

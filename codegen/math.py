@@ -1,10 +1,10 @@
 """Functions of float32 as expressions without branches or calls, which LLVM keeps in vectors.
 
-Methods are the classical ones (W. J. Cody and W. Waite, "Software Manual for the Elementary Functions", and
-S. Moshier's Cephes): an argument is reduced to a short interval, where a polynomial takes over. The
-polynomials are our own minimax fits. Errors are given in units in the last place (ulp) against float64, as
-measured over all magnitudes at instruction sets with and without fused multiply-add. Infinities, NaN,
-subnormal numbers and overflow behave as in C.
+Methods are the classical ones (W. J. Cody and W. Waite, "Software Manual for the Elementary
+Functions", and S. Moshier's Cephes): an argument is reduced to a short interval, where a polynomial
+takes over. The polynomials are our own minimax fits. Errors are given in units in the last place
+(ulp) against float64, as measured over all magnitudes at instruction sets with and without fused
+multiply-add. Infinities, NaN, subnormal numbers and overflow behave as in C.
 
 Every function takes the emitter, to name intermediate values, and a scalar or vector.
 """
@@ -27,32 +27,93 @@ _LOG2E = 1.44269504088896341
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440054690583e-4
 _LEAST_NORMAL = 2.0**-126
 
-_EXP = (0.4999999403953552, 0.1666652113199234, 0.04166838899254799, 0.0083687175065279,
-        0.0013814596459269524)
-_EXPM1 = (0.5, 0.1666666567325592, 0.041666362434625626, 0.008333389647305012,
-          0.0013940627686679363, 0.00019845877250190824)
-_LOG = (0.3333331048488617, -0.24999986588954926, 0.20002226531505585, -0.16669249534606934,
-        0.14218655228614807, -0.12384368479251862, 0.11873012781143188, -0.11789704859256744,
-        0.06915165483951569)
+_EXP = (
+    0.4999999403953552,
+    0.1666652113199234,
+    0.04166838899254799,
+    0.0083687175065279,
+    0.0013814596459269524,
+)
+_EXPM1 = (
+    0.5,
+    0.1666666567325592,
+    0.041666362434625626,
+    0.008333389647305012,
+    0.0013940627686679363,
+    0.00019845877250190824,
+)
+_LOG = (
+    0.3333331048488617,
+    -0.24999986588954926,
+    0.20002226531505585,
+    -0.16669249534606934,
+    0.14218655228614807,
+    -0.12384368479251862,
+    0.11873012781143188,
+    -0.11789704859256744,
+    0.06915165483951569,
+)
 _SIN = (-0.1666666716337204, 0.008333329111337662, -0.00019839311426039785, 2.7181142741028452e-06)
 _COS = (0.0416666679084301, -0.0013888883404433727, 2.4799459424684756e-05, -2.7205680908082286e-07)
-_ASIN = (0.16666752099990845, 0.07495297491550446, 0.045470356941223145, 0.024179603904485703,
-         0.04216616600751877)
-_ATAN = (-0.33333316445350647, 0.19998469948768616, -0.14243511855602264, 0.10593642294406891,
-         -0.06077763810753822)
+_ASIN = (
+    0.16666752099990845,
+    0.07495297491550446,
+    0.045470356941223145,
+    0.024179603904485703,
+    0.04216616600751877,
+)
+_ATAN = (
+    -0.33333316445350647,
+    0.19998469948768616,
+    -0.14243511855602264,
+    0.10593642294406891,
+    -0.06077763810753822,
+)
 _SINH = (0.1666666716337204, 0.008333349600434303, 0.0001983615948120132, 2.8169511097075883e-06)
-_ASINH = (-0.1666666567325592, 0.0749988928437233, -0.044613249599933624, 0.030012954026460648,
-          -0.019979989156126976, 0.009167719632387161)
-_ATANH = (0.33333301544189453, 0.20002518594264984, 0.1422276496887207, 0.11823713034391403,
-          0.05135883390903473, 0.17669039964675903)
-_ACOSH = (1.4142135381698608, -0.1178508996963501, 0.02651095576584339, -0.00784249510616064,
-          0.0024824198335409164, -0.0005795872421003878)
+_ASINH = (
+    -0.1666666567325592,
+    0.0749988928437233,
+    -0.044613249599933624,
+    0.030012954026460648,
+    -0.019979989156126976,
+    0.009167719632387161,
+)
+_ATANH = (
+    0.33333301544189453,
+    0.20002518594264984,
+    0.1422276496887207,
+    0.11823713034391403,
+    0.05135883390903473,
+    0.17669039964675903,
+)
+_ACOSH = (
+    1.4142135381698608,
+    -0.1178508996963501,
+    0.02651095576584339,
+    -0.00784249510616064,
+    0.0024824198335409164,
+    -0.0005795872421003878,
+)
 # (erf(x) / x - 1) in powers of x * x on [0, 1].
-_ERF = (0.1283791065216064, -0.3761262595653534, 0.1128358542919159, -0.026853816583752632,
-        0.005188334733247757, -0.0008010247838683426, 7.854026625864208e-05)
+_ERF = (
+    0.1283791065216064,
+    -0.3761262595653534,
+    0.1128358542919159,
+    -0.026853816583752632,
+    0.005188334733247757,
+    -0.0008010247838683426,
+    7.854026625864208e-05,
+)
 # log(1 - erf(x)) on [1, 4], where 1 - erf(x) is below half an ulp of 1.
-_LOG_ERFC = (-0.00035370892146602273, -1.1270400285720825, -0.6382256150245667, -0.10303743928670883,
-             0.021805351600050926, -0.0029396158643066883, 0.0001855748996604234)
+_LOG_ERFC = (
+    -0.00035370892146602273,
+    -1.1270400285720825,
+    -0.6382256150245667,
+    -0.10303743928670883,
+    0.021805351600050926,
+    -0.0029396158643066883,
+    0.0001855748996604234,
+)
 
 
 def _f(value: float, x: Expr) -> Expr:
@@ -114,7 +175,10 @@ def _power_of_two(n: Expr) -> Expr:
 
 
 def _scaled(emit: Emitter, x: Expr, n: Expr) -> Expr:
-    """`x * 2 ** n` for n in [-252, 254], in two steps, so that the result may be subnormal or infinite."""
+    """`x * 2 ** n` for n in [-252, 254].
+
+    Two steps, so that the result may be subnormal or infinite.
+    """
     half = emit.opaque(tirx.shift_right(n, _i(1, n)))
     rest = emit.opaque(n - half)
     return x * _power_of_two(half) * _power_of_two(rest)
@@ -237,7 +301,9 @@ def atanh(emit: Emitter, x: Expr) -> Expr:
     small = size + size * square * polynomial(square, _ATANH)
     one = _f(1.0, x)
     large = _f(0.5, x) * log(emit, emit.bind((one + size) / (one - size)))
-    return select(size > one, _f(math.nan, x), _with_sign(select(size < _f(0.5, x), small, large), x))
+    return select(
+        size > one, _f(math.nan, x), _with_sign(select(size < _f(0.5, x), small, large), x)
+    )
 
 
 # --- trigonometry -------------------------------------------------------------------------------
@@ -294,7 +360,7 @@ def tan(emit: Emitter, x: Expr) -> Expr:
 
 
 def _asin_parts(emit: Emitter, size: Expr) -> tuple[Expr, Expr]:
-    """(is large, a): the arc sine of `size` is `a`, or `pi / 2 - 2 * a` where it is large (over 1/2)."""
+    """(is large, a): the arc sine of `size` is `a`, or `pi / 2 - 2 * a` where it is over 1/2."""
     large = emit.bind(size > _f(0.5, size))
     square = emit.bind(select(large, _f(0.5, size) - _f(0.5, size) * size, size * size))
     root = emit.bind(select(large, tirx.sqrt(square), size))
@@ -318,7 +384,7 @@ def acos(emit: Emitter, x: Expr) -> Expr:
 
 
 def atan(emit: Emitter, x: Expr) -> Expr:
-    """Reduced to tan(pi / 8) by `atan(x) = pi / 2 - atan(1 / x) = pi / 4 + atan((x - 1) / (x + 1))`.
+    """By `pi / 2 - atan(1 / x)` or `pi / 4 + atan((x - 1) / (x + 1))` from tan(pi / 8) on.
 
     2.5 ulp.
     """
@@ -343,7 +409,7 @@ _EXP_SERIES = tuple(1 / math.factorial(i) for i in range(9))
 
 
 def power(emit: Emitter, x: Expr, y: Expr) -> Expr:
-    """`x ** y` as `exp(y * log(abs(x)))` in float64, with the special cases of C's `pow`. 0.51 ulp."""
+    """Like C's `pow`: `exp(y * log(abs(x)))` in float64 and its special cases. 0.51 ulp."""
     base, exponent = emit.opaque(cast(x, "float64")), emit.opaque(cast(y, "float64"))
     size = emit.bind(tirx.abs(base))
     one, zero, infinity = _f(1.0, base), _f(0.0, base), _f(math.inf, base)
@@ -379,7 +445,7 @@ def _log_wide(emit: Emitter, x: Expr) -> Expr:
 
 
 def _exp_wide(emit: Emitter, x: Expr) -> Expr:
-    """Exponential for float64 with a relative error below 1e-9; all that float32 cannot hold is alike."""
+    """Exponential for float64 with a relative error below 1e-9, within the range of float32."""
     x = _clamped(emit, x, -300.0, 300.0)
     n = emit.opaque(tirx.nearbyint(x * _f(_LOG2E, x)))
     r = emit.opaque(x - n * _f(_LN2, x))

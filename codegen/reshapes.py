@@ -1,7 +1,7 @@
 """Taking reshapes out of a kernel: they only describe memory in another way.
 
-A reshape behind element-wise ops moves in front of them, and one at an argument or a result becomes the
-shape of that argument or result. What is left stands between ops that care about axes.
+A reshape behind element-wise ops moves in front of them, and one at an argument or a result becomes
+the shape of that argument or result. What is left stands between ops that care about axes.
 """
 
 from __future__ import annotations

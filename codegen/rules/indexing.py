@@ -44,7 +44,7 @@ def _gather_elements(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
     data, indices = op.operands
     axis = op.attrs["axis"] % data.type.rank
     i = place(e, e.at(indices, at), data.type.shape[axis])
-    return _read(e, op, [*at[:axis], i, *at[axis + 1:]], [axis])
+    return _read(e, op, [*at[:axis], i, *at[axis + 1 :]], [axis])
 
 
 def _gather_nd(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
@@ -65,12 +65,10 @@ def _reverse_sequence(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
     x, lengths = op.operands
     batch, time = op.attrs["batch_axis"] % x.type.rank, op.attrs["time_axis"] % x.type.rank
     length = cast(e.at(lengths, [at[batch]]), "int64")
-    low, high, length, step = match(
-        index(0), e.emit.dim(x.type.shape[time]), length, at[time]
-    )
+    low, high, length, step = match(index(0), e.emit.dim(x.type.shape[time]), length, at[time])
     end = tirx.max(low, tirx.min(length, high))
     source = select(step < end, minus(minus(end, 1), step), step)
-    return e.at(x, [*at[:time], source, *at[time + 1:]])
+    return e.at(x, [*at[:time], source, *at[time + 1 :]])
 
 
 RULES: dict[str, Rule] = {

@@ -68,8 +68,6 @@ def test_broadcast_operand():
     check(kernel)
     kernel = group(
         [f32(6, 20), f32(20), f32()],
-        lambda b, x, row, one: b.sin(
-            b.reshape(b.mul(b.add(b.neg(x), row), one), shape=(4, 30))
-        ),
+        lambda b, x, row, one: b.sin(b.reshape(b.mul(b.add(b.neg(x), row), one), shape=(4, 30))),
     )
     check(kernel)
