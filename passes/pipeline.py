@@ -39,19 +39,19 @@ PASSES: dict[str, type[Pass]] = {
 DEFAULT: tuple[Pass, ...] = (
     Dce(),
     FoldConstants(),
-    Cse(),
+    Cse(),  # equal values become one, which the patterns of simplify rely on
     Simplify(),
     FoldBatchNorm(),
-    Decompose(),
+    Decompose(),  # takes the batch norms that could not be folded
     Simplify(),
     FoldConstants(),
     Cse(),
-    Layout(),
+    Layout(),  # packs weights, so what changes weights comes before it
     PackMatmul(),
-    Cse(),
+    Cse(),  # paddings of one value, made by layout
     PadOnce(),
     Dce(),
-    Fuse(),
+    Fuse(),  # last: the passes before it do not look into kernels
 )
 
 
