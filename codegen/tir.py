@@ -211,6 +211,8 @@ class Emitter:
         """
         if isinstance(value, tirx.IntImm):
             return value
+        if scalar_type(value) == "bool":
+            return from_storage(self.opaque(cast(value, "uint8"), stem), DType.BOOL)
         lanes = lanes_of(value)
         place = tirx.Ramp(index(0), index(1), lanes) if lanes > 1 else index(0)
         cell = self.scratch("cell", scalar_type(value), lanes)

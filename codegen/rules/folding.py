@@ -43,7 +43,7 @@ def fold(
                 nest([*at, k], rest[1:])
             return
         values = [emit.bind(emit.load(r, place), "acc") for r in registers]
-        following = [emit.bind(v) for v in step(at, values)]
+        following = [emit.opaque(v) for v in step(at, values)]
         for register, value in zip(registers, following, strict=True):
             emit.store(register, place, value)
 
@@ -77,7 +77,7 @@ def pairwise(emit: Emitter, values: Sequence[Expr], combine: Combine) -> Expr:
     while len(level) > 1:
         rest = level[len(level) - len(level) % 2 :]
         pairs = zip(level[::2], level[1::2], strict=False)
-        level = [*(emit.bind(combine(x, y)) for x, y in pairs), *rest]
+        level = [*(emit.opaque(combine(x, y)) for x, y in pairs), *rest]
     return level[0]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Index, Rule
 from bireme.codegen.index import clamp, lanes_in, minus, plus
 from bireme.codegen.rules.folding import add, fold_one, multiply, number, subtract
-from bireme.codegen.rules.statistics import NORMALISATIONS
+from bireme.codegen.rules.statistics import NORMALISATIONS, Statistic
 from bireme.codegen.rules.transcendental import power
 from bireme.codegen.rules.window import within
 from bireme.codegen.tir import Expr, compute, const, index, match, select
@@ -60,6 +62,11 @@ def _normalise(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     sizes = row_sizes(op)
     count = emit.dim(product(sizes))
     found: list[Expr] = []
+
+    def element(statistic: Statistic, inner: Index) -> Expr:
+        value = evaluator.at(x, row_index(evaluator, op, at, inner))
+        return statistic.element(emit, value, found, inner[0] if inner else index(0))
+
     for statistic in normalisation.statistics(op):
         total = fold_one(
             emit,
@@ -67,12 +74,10 @@ def _normalise(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
             lanes_in(at),
             statistic.first,
             [emit.dim(d) for d in sizes],
-            lambda inner, s=statistic: s.element(  # type: ignore[misc]
-                emit, evaluator.at(x, row_index(evaluator, op, at, inner)), found
-            ),
+            partial(element, statistic),
             statistic.combine,
         )
-        found.append(emit.bind(statistic.finish(emit, total, count)))
+        found.append(emit.opaque(statistic.finish(emit, total, count)))
     return scaled(evaluator, op, at, normalisation.result(emit, evaluator.at(x, at), found))
 
 

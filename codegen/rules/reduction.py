@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Index, Rule
 from bireme.codegen.index import lanes_in
 from bireme.codegen.rules.folding import Combine, add, both, either, equal, fold, fold_one, number
-from bireme.codegen.rules.statistics import REDUCTIONS, statistics
+from bireme.codegen.rules.statistics import REDUCTIONS, Statistic, statistics
 from bireme.codegen.tir import Expr, cast, index, match, select
 from bireme.ir import DType, Op, product
 
@@ -31,18 +33,26 @@ def operand_index(op: Op, at: Index, folded: Index) -> Index:
 def _reduce(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     (x,) = op.operands
     emit = evaluator.emit
-    (statistic,) = statistics(op)
     sizes = [x.type.shape[a] for a in reduced_axes(op)]
-    total = fold_one(
-        emit,
-        statistic.dtype,
-        lanes_in(at),
-        statistic.first,
-        [emit.dim(d) for d in sizes],
-        lambda folded: statistic.element(emit, evaluator.at(x, operand_index(op, at, folded)), []),
-        statistic.combine,
-    )
-    return statistic.finish(emit, total, emit.dim(product(sizes)))
+    count = emit.dim(product(sizes))
+    found: list[Expr] = []
+
+    def element(statistic: Statistic, folded: Index) -> Expr:
+        value = evaluator.at(x, operand_index(op, at, folded))
+        return statistic.element(emit, value, found, folded[0])
+
+    for statistic in statistics(op):
+        total = fold_one(
+            emit,
+            statistic.dtype,
+            lanes_in(at),
+            statistic.first,
+            [emit.dim(d) for d in sizes],
+            partial(element, statistic),
+            statistic.combine,
+        )
+        found.append(emit.opaque(statistic.finish(emit, total, count)))
+    return found[-1]
 
 
 def better(largest: bool, dtype: DType) -> Combine:
@@ -71,42 +81,6 @@ def tied(dtype: DType) -> Combine:
         return either(equal(x, y), both(tirx.isnan(x), tirx.isnan(y)))
 
     return same
-
-
-def arg_better(op: Op) -> Combine:
-    """Whether a later element x displaces y in argmax or argmin: NaN counts as the best of both."""
-    largest, last, dtype = op.name == "argmax", op.attrs["last"], op.operands[0].type.dtype
-
-    def displaces(x: Expr, y: Expr) -> Expr:
-        x, y = match(x, y)
-        if last:
-            found = x >= y if largest else x <= y
-            return tirx.Or(found, tirx.isnan(x)) if dtype.is_float else found
-        found = x > y if largest else x < y
-        if not dtype.is_float:
-            return found
-        return tirx.Or(found, tirx.And(tirx.isnan(x), tirx.Not(tirx.isnan(y))))
-
-    return displaces
-
-
-def _arg(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
-    (x,) = op.operands
-    (axis,) = reduced_axes(op)
-    displaces = arg_better(op)
-    lanes = lanes_in(at)
-
-    def step(folded: Index, values: list[Expr]) -> list[Expr]:
-        best, where = values
-        k = folded[0]
-        element, best = match(evaluator.at(x, operand_index(op, at, folded)), best)
-        # At a first index of 0 nothing has been seen yet.
-        found = either(displaces(element, best), equal(k, index(0)))
-        return [select(found, element, best), select(found, k, where)]
-
-    accumulators = [(x.type.dtype, number(0, x.type.dtype)), (DType.I64, index(0))]
-    extent = evaluator.emit.dim(x.type.shape[axis])
-    return fold(evaluator.emit, lanes, accumulators, [extent], step)[1]
 
 
 def replaced(at: Index, axis: int, position: Expr) -> Index:
@@ -170,8 +144,6 @@ def _topk(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(REDUCTIONS, _reduce),
-    "argmax": _arg,
-    "argmin": _arg,
     "cumsum": _cumsum,
     "topk": _topk,
 }

@@ -16,6 +16,8 @@ from bireme.codegen.rules import arithmetic as a
 from bireme.codegen.rules.folding import (
     Combine,
     add,
+    either,
+    equal,
     highest,
     lowest,
     maximum,
@@ -25,15 +27,17 @@ from bireme.codegen.rules.folding import (
     subtract,
 )
 from bireme.codegen.rules.transcendental import FUNCTIONS
-from bireme.codegen.tir import Emitter, Expr, cast, compute, match
+from bireme.codegen.tir import Emitter, Expr, cast, compute, index, match, select
 from bireme.ir import DType, Op
 
 Found = Sequence[Expr]
+Element = Callable[[Emitter, Expr, Found, Expr], Expr]
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A fold: first value, what of each element is folded (given earlier statistics), combination.
+    """A fold: first value, what of each element is folded (given earlier statistics, and the
+    element's position along the first folded axis), combination.
 
     `finish` makes the statistic of the folded total and the number of elements (int64).
     """
@@ -41,7 +45,7 @@ class Statistic:
     dtype: DType
     first: Expr
     combine: Combine
-    element: Callable[[Emitter, Expr, Found], Expr] = lambda emit, x, earlier: x
+    element: Element = lambda emit, x, earlier, at: x
     finish: Callable[[Emitter, Expr, Expr], Expr] = lambda emit, total, count: total
 
 
@@ -61,17 +65,54 @@ def _mean(dtype: DType) -> Statistic:
         wide,
         number(0, wide),
         add,
-        lambda emit, x, earlier: cast(x, compute(wide)),
+        lambda emit, x, earlier, at: cast(x, compute(wide)),
         lambda emit, total, count: cast(_quotient(emit, total, count, wide), compute(dtype)),
     )
 
 
-REDUCTIONS: dict[str, Callable[[DType], Statistic]] = {
-    "reduce_sum": _sum,
-    "reduce_mean": _mean,
-    "reduce_prod": lambda dtype: Statistic(dtype, number(1, dtype), multiply),
-    "reduce_max": lambda dtype: Statistic(dtype, lowest(dtype), maximum),
-    "reduce_min": lambda dtype: Statistic(dtype, highest(dtype), minimum),
+def _greatest(dtype: DType) -> Statistic:
+    return Statistic(dtype, lowest(dtype), maximum)
+
+
+def _least(dtype: DType) -> Statistic:
+    return Statistic(dtype, highest(dtype), minimum)
+
+
+def _one(make: Callable[[DType], Statistic]) -> Callable[[Op], list[Statistic]]:
+    return lambda op: [make(op.operands[0].type.dtype)]
+
+
+def _arg(extreme: Callable[[DType], Statistic]) -> Callable[[Op], list[Statistic]]:
+    """The extreme element, then the first or last position that holds it; NaN is extreme."""
+
+    def make(op: Op) -> list[Statistic]:
+        dtype = op.operands[0].type.dtype
+        none = index(-_BEYOND if op.attrs["last"] else _BEYOND)
+
+        def position(emit: Emitter, x: Expr, found: Found, at: Expr) -> Expr:
+            holds = equal(x, found[0])
+            if dtype.is_float:
+                holds = either(holds, tirx.isnan(x))
+            return select(holds, at, none)
+
+        join = maximum if op.attrs["last"] else minimum
+        return [extreme(dtype), Statistic(DType.I64, none, join, position)]
+
+    return make
+
+
+# Further from zero than every position.
+_BEYOND = 2**62
+
+# The statistics of each reduction; its result is the last.
+REDUCTIONS: dict[str, Callable[[Op], list[Statistic]]] = {
+    "reduce_sum": _one(_sum),
+    "reduce_mean": _one(_mean),
+    "reduce_prod": _one(lambda dtype: Statistic(dtype, number(1, dtype), multiply)),
+    "reduce_max": _one(_greatest),
+    "reduce_min": _one(_least),
+    "argmax": _arg(_greatest),
+    "argmin": _arg(_least),
 }
 
 
@@ -82,12 +123,12 @@ def _power(emit: Emitter, x: Expr, found: Found) -> Expr:
 def _softmax(op: Op) -> list[Statistic]:
     dtype = op.operands[0].type.dtype
     return [
-        REDUCTIONS["reduce_max"](dtype),
-        Statistic(dtype, number(0, dtype), add, _power),
+        _greatest(dtype),
+        Statistic(dtype, number(0, dtype), add, lambda emit, x, found, at: _power(emit, x, found)),
     ]
 
 
-def _scale(op: Op, element: Callable[[Emitter, Expr, Found], Expr]) -> Statistic:
+def _scale(op: Op, element: Element) -> Statistic:
     """`1 / sqrt(mean of elements + epsilon)`."""
     dtype = op.operands[0].type.dtype
 
@@ -98,7 +139,7 @@ def _scale(op: Op, element: Callable[[Emitter, Expr, Found], Expr]) -> Statistic
     return Statistic(dtype, number(0, dtype), add, element, finish)
 
 
-def _squared_distance(emit: Emitter, x: Expr, found: Found) -> Expr:
+def _squared_distance(emit: Emitter, x: Expr, found: Found, at: Expr) -> Expr:
     distance = emit.bind(subtract(x, found[0]))
     return distance * distance
 
@@ -127,7 +168,7 @@ _CENTRED = Normalisation(
     lambda emit, x, found: multiply(subtract(x, found[0]), found[1]),
 )
 _ROOT_MEAN_SQUARE = Normalisation(
-    lambda op: [_scale(op, lambda emit, x, found: x * x)],
+    lambda op: [_scale(op, lambda emit, x, found, at: x * x)],
     lambda emit, x, found: multiply(x, found[0]),
 )
 
@@ -151,4 +192,4 @@ def statistics(op: Op) -> list[Statistic]:
     """The statistics of a reduction or normalisation, in the order they are calculated."""
     if op.name in NORMALISATIONS:
         return NORMALISATIONS[op.name].statistics(op)
-    return [REDUCTIONS[op.name](op.operands[0].type.dtype)]
+    return REDUCTIONS[op.name](op)

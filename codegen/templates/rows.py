@@ -162,7 +162,8 @@ class _Kernel:
         bits = max(v.type.dtype.bits for v in [*e.graph.inputs, *e.graph.outputs])
         self.lanes = vector_lanes(max(bits, *(s.dtype.bits for s in self.statistics)))
         # Elements of the operand are worth keeping when they are calculated and read again.
-        self.keep_operand = self.normalisation is not None and self.x not in e.graph.inputs
+        passes = len(self.statistics) + (self.normalisation is not None)
+        self.keep_operand = passes > 1 and self.x not in e.graph.inputs
         self.keep = self.keep_operand or self.from_folded is not None
         held = self.x.type.dtype
         self.held = DType.F32 if held in (DType.F16, DType.BF16) else held
@@ -212,9 +213,9 @@ class _Kernel:
         for number, statistic in enumerate(self.statistics):
             last = number == len(self.statistics) - 1
             total = self._fold(statistic, found, number, last)
-            found.append(self.build.bind(statistic.finish(self.build, total, self.count)))
+            found.append(self.build.opaque(statistic.finish(self.build, total, self.count)))
         if self.normalisation is None:
-            self.evaluator.define(self.anchor.result, lambda at: found[0])
+            self.evaluator.define(self.anchor.result, lambda at: found[-1])
             self._store(self.space.result(row, []))
             return
         self._each(lambda at: self._finish(at, found))
@@ -287,15 +288,16 @@ class _Kernel:
             emit.store(single, index(0), statistic.first)
 
         def take(at: Index, fresh: Expr | None, register: Buffer, where: Expr) -> None:
-            element = statistic.element(emit, self._operand(at, again=number > 0), found)
-            element = emit.bind(element)
+            value = self._operand(at, again=number > 0)
+            element = statistic.element(emit, value, found, at[0])
+            element = emit.opaque(element)
             if last and self.from_folded is not None:
                 # Behind the fresh lanes the operand has made way for what was folded.
                 stale = fresh is not None and self.keep_operand
                 kept = select(fresh, element, self._held(at)) if stale else element
                 emit.store(*self._slot(at), kept)
             if fresh is not None:
-                element = emit.bind(select(fresh, element, statistic.first))
+                element = emit.opaque(select(fresh, element, statistic.first))
             total = statistic.combine(emit.bind(emit.load(register, where)), element)
             emit.store(register, where, total)
 
@@ -324,9 +326,9 @@ class _Kernel:
         total = emit.bind(emit.load(registers[0], place))
         for register in registers[1:]:
             other = emit.bind(emit.load(register, place))
-            total = emit.bind(statistic.combine(total, other))
+            total = emit.opaque(statistic.combine(total, other))
         if along:
-            total = across_lanes(emit, emit.bind(total), statistic.combine)
+            total = across_lanes(emit, total, statistic.combine)
         if single is None:
             return total
         return statistic.combine(total, emit.bind(emit.load(single, index(0))))

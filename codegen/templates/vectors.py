@@ -77,8 +77,8 @@ def across_lanes(emit: Emitter, value: Expr, combine: Callable[[Expr, Expr], Exp
     while lanes > 1:
         half = lanes // 2
         parts = (range(half), range(half, lanes))
-        low, high = (emit.bind(_picked([value], part)) for part in parts)
-        value, lanes = emit.bind(combine(low, high)), half
+        low, high = (emit.opaque(_picked([value], part)) for part in parts)
+        value, lanes = emit.opaque(combine(low, high)), half
     return value
 
 
