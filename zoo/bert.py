@@ -31,10 +31,6 @@ class BertConfig:
     type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
 
-    def symbol_ranges(self) -> dict[str, nn.SymbolRange]:
-        """There are position embeddings for this many tokens."""
-        return {"seq": nn.SymbolRange(1, self.max_positions, min(128, self.max_positions))}
-
 
 BASE = BertConfig()
 SMALL = BertConfig(hidden_size=512, num_layers=4, num_heads=8, intermediate_size=2048)
@@ -54,6 +50,11 @@ def limits(config: BertConfig) -> Mapping[str, int]:
         "attention_mask": 2,
         "token_type_ids": config.type_vocab_size,
     }
+
+
+def ranges(config: BertConfig) -> Mapping[str, nn.SymbolRange]:
+    """There are position embeddings for so many tokens; kernels are chosen for 128."""
+    return {"seq": nn.SymbolRange(1, config.max_positions, min(128, config.max_positions))}
 
 
 def _linear(in_features: int, out_features: int) -> nn.Linear:

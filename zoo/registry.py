@@ -21,7 +21,8 @@ class Entry:
     """A model of the zoo.
 
     `build` makes a module from a configuration; `inputs` gives a spec for each argument of its
-    forward; `limits` says below which number the values of an integer input must be.
+    forward; `limits` says below which number the values of an integer input must be;
+    `ranges` gives sizes that symbols may have, where not any size from 1 on will do.
     """
 
     build: Callable[[Any], nn.Module]
@@ -29,6 +30,7 @@ class Entry:
     inputs: Callable[[Any], Mapping[str, nn.Spec]]
     doc: str
     limits: Callable[[Any], Mapping[str, int]] = lambda _: {}
+    ranges: Callable[[Any], Mapping[str, SymbolRange]] = lambda _: {}
 
 
 def _image_classifier(build: Callable[[Any], nn.Module], config: Any, doc: str) -> Entry:
@@ -51,7 +53,7 @@ def _resnet(depth: int) -> Entry:
 
 
 def _bert(config: bert.BertConfig, doc: str) -> Entry:
-    return Entry(bert.Bert, config, bert.inputs, doc, bert.limits)
+    return Entry(bert.Bert, config, bert.inputs, doc, bert.limits, bert.ranges)
 
 
 MODELS: dict[str, Entry] = {
@@ -68,6 +70,7 @@ MODELS: dict[str, Entry] = {
         text_classifier.inputs,
         "Text classifier: embedding, bidirectional LSTM, linear",
         text_classifier.limits,
+        text_classifier.ranges,
     ),
 }
 
@@ -124,8 +127,7 @@ def trace(
         for key, spec in specs(name, **overrides).items()
     }
     module = create(name, seed=seed, **overrides)
-    limits = getattr(configure(name, overrides), "symbol_ranges", None)
-    ranges: Mapping[str, SymbolRange] = limits() if limits else {}
+    ranges = find(name).ranges(configure(name, overrides))
     return nn.trace(module, inputs, ranges, name)
 
 

@@ -35,6 +35,11 @@ def limits(config: TextClassifierConfig) -> Mapping[str, int]:
     return {"tokens": config.vocab_size}
 
 
+def ranges(_: TextClassifierConfig) -> Mapping[str, nn.SymbolRange]:
+    """Texts may have any length; kernels are chosen for 64 tokens."""
+    return {"seq": nn.SymbolRange(1, None, 64)}
+
+
 class TextClassifier(nn.Module):
     """Tokens [B, S] → scores [B, num_classes]."""
 

@@ -53,7 +53,11 @@ def test_sizes_fix_symbols() -> None:
 
 def test_bert_allows_as_many_tokens_as_it_has_positions() -> None:
     graph = zoo.trace("bert_tiny")
-    assert graph.symbols == {"batch": SymbolRange(1), "seq": SymbolRange(1, 512, 128)}
+    assert graph.symbols == {"batch": SymbolRange(1, None, 1), "seq": SymbolRange(1, 512, 128)}
+
+
+def test_the_text_classifier_expects_texts_of_some_length() -> None:
+    assert zoo.trace("lstm_classifier", vocab_size=10).symbols["seq"] == SymbolRange(1, None, 64)
 
 
 def test_examples_are_in_range_and_reproducible() -> None:
