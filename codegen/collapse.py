@@ -20,7 +20,7 @@ def collapse(graph: Graph) -> Graph:
         for op in ops
     ):
         return graph
-    if any(v.type.shape != shape for v in graph.outputs) or any(map(_names_axis, ops)):
+    if any(v.type.shape != shape for v in graph.outputs) or any(map(names_axis, ops)):
         return graph
     groups = _groups(shape, [v.type for v in graph.inputs])
     merged = _with_shapes(graph, [_merge(v.type, shape, groups) for v in graph.inputs])
@@ -78,7 +78,7 @@ def _with_shapes(graph: Graph, inputs: list[TensorType]) -> Graph:
     return changed
 
 
-def _names_axis(op: Op) -> bool:
+def names_axis(op: Op) -> bool:
     """Whether an operand is a vector along an axis that the op names."""
     return op.name in ("quantize", "dequantize") and op.operands[1].type.rank == 1
 

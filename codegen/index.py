@@ -39,7 +39,7 @@ def widen(value: Expr, lanes: int) -> Expr:
 
 
 def plus(a: Any, b: Any) -> Expr:
-    """`a + b`; at most one of them may be a ramp."""
+    """`a + b`, a ramp when one of them is one and the other a scalar."""
     a, b = index(a), index(b)
     if is_ramp(b):
         a, b = b, a

@@ -384,7 +384,7 @@ def acos(emit: Emitter, x: Expr) -> Expr:
 
 
 def atan(emit: Emitter, x: Expr) -> Expr:
-    """By `pi / 2 - atan(1 / x)` or `pi / 4 + atan((x - 1) / (x + 1))` from tan(pi / 8) on.
+    """Above tan(pi / 8), that of `(x - 1) / (x + 1)` or `-1 / x` and pi / 4 or pi / 2.
 
     2.5 ulp.
     """

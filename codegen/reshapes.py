@@ -6,6 +6,7 @@ the shape of that argument or result. What is left stands between ops that care 
 
 from __future__ import annotations
 
+from bireme.codegen.collapse import names_axis
 from bireme.ir import Builder, Dim, Fusion, Graph, Op, Value
 
 Shape = tuple[Dim, ...]
@@ -76,7 +77,7 @@ def _is_aligned(op: Op) -> bool:
     """Whether an op treats all elements alike, whatever their place."""
     shape = op.results[0].type.shape
     alike = all(v.type.shape in (shape, ()) for v in op.operands)
-    return op.definition.fusion is Fusion.POINTWISE and alike and len(op.operands) > 0
+    return op.definition.fusion is Fusion.POINTWISE and alike and not names_axis(op)
 
 
 def _only_shape(argument: Value) -> Shape:

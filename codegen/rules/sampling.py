@@ -16,7 +16,16 @@ from typing import Any
 from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Index, Rule
-from bireme.codegen.index import all_of, clamp, divide, lanes_in, widen
+from bireme.codegen.index import (
+    all_of,
+    clamp,
+    consecutive,
+    divide,
+    is_ramp,
+    lanes_in,
+    multiple_of,
+    widen,
+)
 from bireme.codegen.rules import arithmetic as a
 from bireme.codegen.rules.folding import fold
 from bireme.codegen.rules.indexing import place as checked_place
@@ -27,6 +36,7 @@ from bireme.codegen.tir import (
     compute,
     const,
     index,
+    lanes_of,
     match,
     scalar_type,
     select,
@@ -176,6 +186,7 @@ def _resize(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
     taps: list[tuple[int, Sequence[Tap]]] = []
     filtered: list[tuple[int, _Axis]] = []
     inside: list[Expr] = []
+    spread = 1
     for number, (size, wanted) in enumerate(zip(x.type.shape, attrs["shape"], strict=True)):
         scale = attrs["scales"][number]
         if _is_identity(size, wanted, scale, attrs["coordinate"]):
@@ -183,7 +194,13 @@ def _resize(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
         factor = _whole_scale(size, wanted, scale)
         way = (attrs["coordinate"], attrs["nearest"])
         if attrs["mode"] == "nearest" and factor is not None and way in _BLOCKS:
-            source[number] = divide(e.emit, at[number], factor)[0]
+            repeats = _repeats(x, at, number, factor)
+            if repeats > 1:
+                few = lanes_in(at) // repeats
+                source[number] = consecutive(tirx.truncdiv(at[number].base, index(factor)), few)
+                spread = repeats
+            else:
+                source[number] = divide(e.emit, at[number], factor)[0]
             continue
         axis = _axis(e, op, number)
         if attrs["antialias"] and attrs["mode"] != "nearest":
@@ -198,11 +215,32 @@ def _resize(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
         value = _antialiased(e, op, source, filtered)
     else:
         value = combine(e, x, source, taps)
+    if spread > 1:
+        value = _repeated(value, spread)
     if not inside:
         return value
     within = all_of(*inside)
     value, fill, within = match(value, const(attrs["extrapolation"], compute(x.type.dtype)), within)
     return select(within, value, fill)
+
+
+def _repeats(x: Value, at: Index, axis: int, factor: int) -> int:
+    """`factor` when a vector along the axis holds each element that many times, else 1."""
+    i = at[axis]
+    others = [j for number, j in enumerate(at) if number != axis]
+    fits = is_ramp(i) and lanes_in(others) == 1 and lanes_of(i) % factor == 0
+    if x.type.dtype is DType.BOOL or not fits or not multiple_of(i.base, factor):
+        return 1
+    return factor
+
+
+def _repeated(value: Expr, times: int) -> Expr:
+    """Each lane `times` times."""
+    lanes = lanes_of(value)
+    if lanes == 1:
+        return widen(value, times)
+    # TVM wants as many lanes in as come out.
+    return tirx.Shuffle([value] * times, [const(i // times, "int32") for i in range(lanes * times)])
 
 
 def _axis(e: Evaluator, op: Op, number: int) -> _Axis:
