@@ -15,7 +15,7 @@ from bireme.frontend.onnx.guess import Guesses
 from bireme.frontend.onnx.inputs import SizeNames, frozen, input_type
 from bireme.frontend.onnx.model import OLDEST_OPSET, node_names, opsets_of, plain_domain
 from bireme.frontend.onnx.node import Node
-from bireme.frontend.onnx.ops import find_converter
+from bireme.frontend.onnx.ops import find_converter, reason_for_none
 from bireme.frontend.onnx.report import NodeReport, RefusedError
 from bireme.frontend.onnx.schema import check_node
 from bireme.frontend.onnx.tensors import TensorReader
@@ -223,7 +223,7 @@ class Importer:
         schema = check_node(proto, domain, opset)
         converter = find_converter(domain, proto.op_type, _converted(domain, opset))
         if converter is None and (schema is None or not _has_body(schema)):
-            raise BiremeError("BM1003", "the operator is not supported")
+            raise BiremeError("BM1003", reason_for_none(domain, proto.op_type))
         inputs = [scope.get(i) if i else None for i in proto.input]
         if converter is None:
             body = schema_function(schema, proto, opset, inputs)
@@ -294,7 +294,7 @@ class Importer:
             version = _converted(domain, opset)
             known = find_converter(domain, proto.op_type, version) is not None
             if not known and (schema is None or not _has_body(schema)):
-                unknown = BiremeError("BM1003", "the operator is not supported")
+                unknown = BiremeError("BM1003", reason_for_none(domain, proto.op_type))
                 self._report(name, proto.op_type, domain, opset, unknown)
 
 

@@ -58,6 +58,27 @@ def _merged(families: tuple[Table, ...]) -> Table:
 TABLES: dict[str, Table] = {"": _merged(_FAMILIES), "com.microsoft": _merged(_MICROSOFT)}
 
 
+_DATA_SIZED = "the size of the result depends on the input's data"
+_RANDOM = "the result is random"
+# Why an operator without a converter has none, where there is more to say than that.
+_REASONS: dict[str, str] = {
+    "Bernoulli": _RANDOM,
+    "Multinomial": _RANDOM,
+    "NonMaxSuppression": _DATA_SIZED,
+    "RandomNormal": _RANDOM,
+    "RandomNormalLike": _RANDOM,
+    "RandomUniform": _RANDOM,
+    "RandomUniformLike": _RANDOM,
+    "Scan": "Scan with a batch axis (opset 8)",
+    "Unique": _DATA_SIZED,
+}
+
+
+def reason_for_none(domain: str, op: str) -> str:
+    """What to say of an operator that has no converter."""
+    return _REASONS.get(op if domain == "" else "", "the operator is not supported")
+
+
 def find_converter(domain: str, op: str, opset: int) -> Converter | None:
     """The converter for an operator at an opset, or None."""
     entry = TABLES.get(domain, {}).get(op)

@@ -223,12 +223,6 @@ def _flipped(b: Emitter, x: Tensor, axis: int) -> Tensor:
     return cut(b, x, axis, x.shape[axis] - 1, x.shape[axis], -1)
 
 
-def _old_scan(_: Node) -> list[Tensor]:
-    raise BiremeError(
-        "BM1003", "Scan with a batch axis (opset 8)", hint="export with opset 9 or newer"
-    )
-
-
 def _has_element(n: Node) -> Tensor:
     """Of a tensor, which is all that an input can be here: whether it is there at all."""
     return scalar(n.get(0) is not None, DType.BOOL)
@@ -239,5 +233,5 @@ TABLE: Table = {
     "OptionalHasElement": _has_element,
     "If": _if,
     "Loop": lambda n: _Loop(n).convert(),
-    "Scan": ((8, _old_scan), (9, _scan)),
+    "Scan": ((9, _scan),),
 }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bireme.frontend.onnx.emit import Tensor, data, scalar, sizes
-from bireme.frontend.onnx.node import Converter, Node
+from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.shape import cut, expand, reshape
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType, product
@@ -104,10 +104,6 @@ def _non_zero(n: Node) -> Tensor:
     return data(np.stack(np.nonzero(array)).astype(np.int64))
 
 
-def _data_sized(_: Node) -> Tensor:
-    raise BiremeError("BM1003", "the size of the result depends on the input's data")
-
-
 def _reverse_sequence(n: Node) -> Tensor:
     batch, time = n.integer("batch_axis", 1), n.integer("time_axis", 0)
     return n.b.reverse_sequence(n[0], index(n, n[1]), batch_axis=batch, time_axis=time)
@@ -187,8 +183,6 @@ def _block_places(
     return np.add.outer(np.array(flat(steps), np.int64), np.array(flat(starts), np.int64))
 
 
-_REFUSED: Converter = _data_sized
-
 TABLE: Table = {
     "Col2Im": _col2im,
     "Compress": _compress,
@@ -196,7 +190,6 @@ TABLE: Table = {
     "Gather": _gather,
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
-    "NonMaxSuppression": _REFUSED,
     "NonZero": _non_zero,
     "OneHot": _one_hot,
     "ReverseSequence": _reverse_sequence,
@@ -205,5 +198,4 @@ TABLE: Table = {
     "ScatterND": _scatter_nd,
     "TensorScatter": _tensor_scatter,
     "Trilu": _trilu,
-    "Unique": _REFUSED,
 }

@@ -79,18 +79,8 @@ def _size(n: Node, index: int) -> Dim:
     return dims[0]
 
 
-def _random(_: Node) -> Tensor:
-    raise BiremeError("BM1003", "the result is random")
-
-
 TABLE: Table = {
-    "Bernoulli": _random,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
-    "Multinomial": _random,
-    "RandomNormal": _random,
-    "RandomNormalLike": _random,
-    "RandomUniform": _random,
-    "RandomUniformLike": _random,
     "Range": _range,
 }
