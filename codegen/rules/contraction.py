@@ -18,6 +18,7 @@ from bireme.codegen.rules.folding import (
     add,
     equal,
     fold_one,
+    fold_several,
     multiply,
     number,
     scalar_bind,
@@ -30,6 +31,7 @@ from bireme.codegen.rules.window import (
     inside,
     tap_positions,
     within,
+    written_out,
 )
 from bireme.codegen.tir import Expr, index, match
 from bireme.ir import Op
@@ -95,6 +97,17 @@ def _conv(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     inner_block = [index(attrs["in_block"])] if blocked and not depthwise else []
 
     def make(walked: list[Taps]) -> Expr:
+        places = written_out(walked)
+        if len(places) > 1:
+            return fold_several(
+                emit,
+                x.type.dtype,
+                lanes_in(at),
+                number(0, x.type.dtype),
+                [depth, *inner_block],
+                lambda at: [term(walked, [at[0], *taps, *at[1:]]) for taps in places],
+                add,
+            )
         extents = [depth, *(t.extent for t in walked), *inner_block]
         return _dot(evaluator, op, at, extents, partial(term, walked))
 

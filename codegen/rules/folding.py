@@ -16,6 +16,8 @@ from bireme.ir import DType
 Combine = Callable[[Expr, Expr], Expr]
 # Steps of a loop, or its start and steps.
 Extent = Expr | tuple[Expr, Expr]
+# Accumulators of `fold_several`.
+ACCUMULATORS = 4
 
 
 def fold(
@@ -69,6 +71,30 @@ def fold_one(
         lambda at, values: [combine(*match(values[0], element(at)))],
     )
     return result
+
+
+def fold_several(
+    emit: Emitter,
+    dtype: DType,
+    lanes: int,
+    first: Expr,
+    extents: Sequence[Extent],
+    elements: Callable[[Index], Sequence[Expr]],
+    combine: Combine,
+) -> Expr:
+    """`fold_one` for steps that take in several elements, which accumulators share out: a chain of
+    combinations would wait for each.
+    """
+
+    def step(at: Index, values: list[Expr]) -> list[Expr]:
+        found = list(values)
+        for number, element in enumerate(elements(at)):
+            place = number % ACCUMULATORS
+            found[place] = emit.opaque(combine(found[place], element))
+        return found
+
+    accumulators = [(dtype, first)] * ACCUMULATORS
+    return pairwise(emit, fold(emit, lanes, accumulators, extents, step), combine)
 
 
 def pairwise(emit: Emitter, values: Sequence[Expr], combine: Combine) -> Expr:

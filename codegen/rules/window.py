@@ -187,7 +187,7 @@ class _Window:
             return emit.bind(element(condition, value))
 
         def make(walked: list[Taps]) -> Expr:
-            places = _few(walked)
+            places = written_out(walked)
             if places:
                 return pairwise(emit, [at(walked, place) for place in places], combine)
             extents = [t.extent for t in walked]
@@ -218,7 +218,7 @@ class _Window:
         return inside(walked, positions, self.sizes), value, positions
 
 
-def _few(walked: Sequence[Taps]) -> list[Index]:
+def written_out(walked: Sequence[Taps]) -> list[Index]:
     """The places of all taps when they are certain and few enough to write out; else nothing."""
     counts = [int(t.count) if is_int(t.count) and not t.ask else None for t in walked]
     known = [c for c in counts if c is not None]

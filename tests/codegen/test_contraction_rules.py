@@ -8,7 +8,7 @@ from bireme.ir import DType, TensorType
 from tests.codegen.compare import check
 from tests.codegen.kernels import group
 
-TYPES = [DType.F16, DType.F64, DType.I32, DType.U8]
+TYPES = [DType.F32, DType.F16, DType.F64, DType.I32, DType.U8]
 
 
 def two(dtype, x, w):
@@ -52,7 +52,7 @@ def test_blocked_conv(x, w, groups, in_block):
     check(convolve("conv", DType.F16, x, w, in_block=in_block, out_block=16, **attrs))
 
 
-@pytest.mark.parametrize("dtype", [DType.F32, *TYPES], ids=repr)
+@pytest.mark.parametrize("dtype", TYPES, ids=repr)
 def test_conv_transpose(dtype):
     attrs = {
         "strides": (3, 2),
