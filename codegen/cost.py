@@ -5,6 +5,7 @@ from __future__ import annotations
 from bireme.ir import Dim, Op, product
 
 CONTRACTIONS = frozenset({"matmul", "conv", "conv_transpose"})
+RECURRENT = frozenset({"lstm", "gru", "rnn"})
 
 # Rough speed of one core, to tell launches that are worth waking a thread for from those that are
 # not.
@@ -23,6 +24,9 @@ def nanoseconds(kernel: Op) -> Dim:
     for op in block.ops:
         if op.name in CONTRACTIONS:
             work = work + multiply_adds(op) * 2
+        elif op.name in RECURRENT:
+            x, w, r = (v.type for v in op.operands[:3])
+            work = work + product(x.shape[:2]) * (w.elements + r.elements) * 2
         elif op.results:
             work = work + op.results[0].type.elements
     return work // _FLOPS_PER_NS + moved // _BYTES_PER_NS

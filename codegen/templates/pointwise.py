@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
+from bireme.codegen.cost import CONTRACTIONS, multiply_adds
 from bireme.codegen.index import plus
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel, vector_lanes
 from bireme.codegen.templates.vectors import each_vector
@@ -19,6 +20,9 @@ from bireme.ir import Dim, Graph, ceildiv, product
 
 # A task should outlast the cost of handing it to a thread, and leave enough of them to share out.
 TASK_ELEMENTS = 4096
+# Multiply-adds that take as long as an element usually does, and elements of a task of many.
+_PRODUCTS_PER_ELEMENT = 8
+_LEAST_ELEMENTS = 256
 # Below this number of rows, long rows are cut into tasks.
 _FEW_ROWS = 64
 
@@ -27,13 +31,14 @@ _FEW_ROWS = 64
 class Division:
     """How the result's axes are divided: the first `split` number the rows.
 
-    A task takes `rows` whole rows; or, where a row is one long axis (`chunked`), TASK_ELEMENTS of a
+    A task takes `rows` whole rows; or, where a row is one long axis (`chunked`), `elements` of a
     row.
     """
 
     split: int
     rows: int
     chunked: bool
+    elements: int
     tasks: Dim
 
 
@@ -41,14 +46,25 @@ def divide(graph: Graph) -> Division:
     """The division of the result's axes into tasks."""
     shape = graph.outputs[0].type.shape
     split = max(0, len(shape) - 1)
-    while split > 1 and estimate(product(shape[split - 1 :])) <= TASK_ELEMENTS:
+    elements = max(_LEAST_ELEMENTS, TASK_ELEMENTS // _weight(graph) // 16 * 16)
+    while split > 1 and estimate(product(shape[split - 1 :])) <= elements:
         split -= 1
     leading, row = product(shape[:split]), product(shape[split:])
-    long = not isinstance(row, int) or row >= 2 * TASK_ELEMENTS
+    long = not isinstance(row, int) or row >= 2 * elements
     if split == len(shape) - 1 and long and estimate(leading) < _FEW_ROWS:
-        return Division(split, 1, True, leading * ceildiv(row, TASK_ELEMENTS))
-    rows = max(1, TASK_ELEMENTS // max(1, estimate(row)))
-    return Division(split, rows, False, ceildiv(leading, rows))
+        return Division(split, 1, True, elements, leading * ceildiv(row, elements))
+    rows = max(1, elements // max(1, estimate(row)))
+    return Division(split, rows, False, elements, ceildiv(leading, rows))
+
+
+def _weight(graph: Graph) -> int:
+    """About how many operations are behind an element of the result, beyond the usual few."""
+    weights = [1]
+    for op in graph.body.ops:
+        if op.name in CONTRACTIONS:
+            count = max(1, estimate(op.result.type.elements))
+            weights.append(estimate(multiply_adds(op)) // count // _PRODUCTS_PER_ELEMENT)
+    return max(1, max(weights))
 
 
 def emit(e: Emission) -> Work:
@@ -60,10 +76,10 @@ def emit(e: Emission) -> Work:
     outer, inner = sizes[: division.split], sizes[division.split :]
     with e.emit.loop("task", e.end - e.begin, start=e.begin) as task:
         if division.chunked:
-            chunks = e.emit.dim(ceildiv(shape[-1], TASK_ELEMENTS))
+            chunks = e.emit.dim(ceildiv(shape[-1], division.elements))
             *at, chunk = unravel(e.emit, task, [*outer, chunks])
-            start = chunk * index(TASK_ELEMENTS)
-            count = e.emit.bind(tirx.min(index(TASK_ELEMENTS), inner[0] - start), "count")
+            start = chunk * index(division.elements)
+            count = e.emit.bind(tirx.min(index(division.elements), inner[0] - start), "count")
             each_vector(e.emit, count, lanes, lambda i, _: store_element(e, [*at, plus(i, start)]))
         else:
             first = task * index(division.rows)
