@@ -15,6 +15,8 @@ from tvm import sym, tirx
 from tvm.tirx import stmt as ts
 
 from bireme.codegen.tir import Emitter, Expr, cast, compute, const, index, is_int, lanes_of, match
+from bireme.codegen.tir import plus as plus
+from bireme.codegen.tir import times as times
 from bireme.ir import DType
 
 
@@ -36,26 +38,6 @@ def consecutive(first: Any, lanes: int) -> Expr:
 def widen(value: Expr, lanes: int) -> Expr:
     """A scalar in every lane; vectors pass."""
     return tirx.Broadcast(value, lanes) if lanes > lanes_of(value) else value
-
-
-def plus(a: Any, b: Any) -> Expr:
-    """`a + b`, a ramp when one of them is one and the other a scalar."""
-    a, b = index(a), index(b)
-    if is_ramp(b):
-        a, b = b, a
-    if is_ramp(a) and lanes_of(b) == 1:
-        return tirx.Ramp(a.base + b, a.stride, a.lanes)
-    a, b = match(a, b)
-    return a + b
-
-
-def times(a: Any, b: Any) -> Expr:
-    """`a * b` for a scalar `b`."""
-    a, b = index(a), index(b)
-    if is_ramp(a):
-        return tirx.Ramp(a.base * b, a.stride * b, a.lanes)
-    a, b = match(a, b)
-    return a * b
 
 
 def minus(a: Any, b: Any) -> Expr:

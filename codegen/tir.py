@@ -92,6 +92,26 @@ def is_int(expr: Expr) -> bool:
     return isinstance(expr, tirx.IntImm)
 
 
+def plus(a: Any, b: Any) -> Expr:
+    """`a + b`, a ramp when one of them is one and the other a scalar."""
+    a, b = index(a), index(b)
+    if isinstance(b, tirx.Ramp):
+        a, b = b, a
+    if isinstance(a, tirx.Ramp) and lanes_of(b) == 1:
+        return tirx.Ramp(a.base + b, a.stride, a.lanes)
+    a, b = match(a, b)
+    return a + b
+
+
+def times(a: Any, b: Any) -> Expr:
+    """`a * b` for a scalar `b`."""
+    a, b = index(a), index(b)
+    if isinstance(a, tirx.Ramp):
+        return tirx.Ramp(a.base * b, a.stride * b, a.lanes)
+    a, b = match(a, b)
+    return a * b
+
+
 @dataclass(frozen=True)
 class Buffer:
     """A flat run of elements: a tensor argument, or scratch memory."""
@@ -104,8 +124,7 @@ class Buffer:
         """Row-major offset of an index."""
         total: Expr = index(0)
         for size, position in zip(self.shape, at, strict=True):
-            left, right = match(total * index(size), index(position))
-            total = left + right
+            total = plus(times(total, size), position)
         return total
 
 
@@ -257,7 +276,11 @@ class Emitter:
 
     def load(self, buffer: Buffer, offset: Expr) -> Expr:
         """The element(s) at an offset, in their compute type."""
-        return from_storage(tirx.BufferLoad(buffer.tir, [index(offset)]), buffer.dtype)
+        offset = index(offset)
+        strided = isinstance(offset, tirx.Ramp) and is_int(offset.stride)
+        if strided and int(offset.stride) in _SHORT_STRIDES:
+            return from_storage(_strided(buffer, offset), buffer.dtype)
+        return from_storage(tirx.BufferLoad(buffer.tir, [offset]), buffer.dtype)
 
     def store(self, buffer: Buffer, offset: Expr, value: Expr) -> None:
         """Writes element(s) given in their compute type."""
@@ -276,6 +299,29 @@ class Emitter:
         tir = tirx.decl_buffer([index(lanes)], kind, name=self._name(name))
         self.add(ts.AllocBuffer(tir))
         return tir
+
+
+# Strides at which whole vectors are loaded and the wanted lanes picked; LLVM would load one by one.
+_SHORT_STRIDES = frozenset({-2, -1, 2, 3, 4})
+
+
+def _strided(buffer: Buffer, ramp: Expr) -> Expr:
+    """Elements at a short stride, without reading beyond the outermost ones."""
+    stride, lanes = int(ramp.stride), int(ramp.lanes)
+    step, reach = abs(stride), abs(stride) * (lanes - 1)
+    first = ramp.base if stride > 0 else ramp.base - index(reach)
+    # The last vector ends at the last wanted element and so overlaps the one before it.
+    starts = [*(number * lanes for number in range(step - 1)), reach + 1 - lanes]
+    parts = [
+        tirx.BufferLoad(buffer.tir, [tirx.Ramp(first + index(start), index(1), lanes)])
+        for start in starts
+    ]
+    picked = []
+    for lane in range(lanes):
+        place = (lane if stride > 0 else lanes - 1 - lane) * step
+        part = min(place // lanes, step - 1)
+        picked.append(const(part * lanes + place - starts[part], "int32"))
+    return tirx.Shuffle(parts, picked)
 
 
 _FORMS = {
