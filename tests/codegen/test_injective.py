@@ -232,3 +232,17 @@ def test_indices_from_arithmetic():
     )
     x = np.random.default_rng(0).standard_normal((6, evaluate(W, SIZES)), np.float32)
     check(kernel, [x, np.array([0, 2, -1, -3])], SIZES)
+
+
+@pytest.mark.parametrize("step", [-3, -2, -1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", [DType.BOOL, DType.F32, DType.BF16, DType.F64], ids=str)
+def test_strides(dtype, step):
+    """Vectors of elements that do not lie side by side, up to both ends of the operand."""
+    count = 40
+    size = (count - 1) * abs(step) + 1
+    start = 0 if step > 0 else size - 1
+    kernel = group(
+        [TensorType(dtype, (2, size))],
+        lambda b, x: b.slice(x, starts=(0, start), sizes=(2, count), steps=(1, step)),
+    )
+    check(kernel)
