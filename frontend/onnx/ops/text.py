@@ -23,6 +23,8 @@ def _tf_idf(n: Node) -> Tensor:
     starts, columns = n.integers("ngram_counts"), n.integers("ngram_indexes")
     weights = n.numbers("weights", [1.0] * len(columns))
     pool = n.integers("pool_int64s")
+    if n[0].rank not in (1, 2) or not n[0].dtype.is_integer:
+        raise BiremeError("BM1006", f"expected integers [length] or [N, length]; found {n[0].type}")
     x = n[0] if n[0].rank == 2 else reshape(n.b, n[0], (1, *n[0].shape))
     length = x.shape[1]
     if not isinstance(length, int):
