@@ -11,7 +11,16 @@ from typing import Any
 
 from tvm import tirx
 
-from bireme.codegen.tir import Emitter, Expr, cast, const, match, scalar_type, select
+from bireme.codegen.tir import (
+    Emitter,
+    Expr,
+    cast,
+    const,
+    match,
+    reinterpret,
+    scalar_type,
+    select,
+)
 
 Binary = Callable[[Expr, Expr], Expr]
 
@@ -39,7 +48,9 @@ def wrapping(function: Binary) -> Binary:
         dtype = scalar_type(x)
         if not dtype.startswith("int"):
             return function(x, y)
-        return cast(function(cast(x, f"u{dtype}"), cast(y, f"u{dtype}")), dtype)
+        # Not casts: TVM refuses to fold that of a negative constant.
+        x, y = reinterpret(x, f"u{dtype}"), reinterpret(y, f"u{dtype}")
+        return reinterpret(function(x, y), dtype)
 
     return wrapped
 

@@ -157,6 +157,18 @@ def test_elementwise_results_take_over_memory():
     assert program.report.arena_bytes == program.report.arena_lower_bound == 2 * 64 * 64 * 4
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
+def test_integers_with_negative_constants_wrap(dtype):
+    graph = Graph()
+    x = graph.add_input("x", TensorType(DType.of(dtype), (37,)))
+    b = Builder(graph)
+    k = b.constant(np.asarray(-3, dtype))
+    graph.set_outputs([("product", b.mul(x, k)), ("sum", b.add(x, k)), ("rest", b.sub(k, x))])
+    limits = np.iinfo(dtype)
+    whole = np.random.default_rng(0).integers(limits.min, limits.max, 37).astype(dtype)
+    compare(graph, {"x": whole})
+
+
 def test_rows_whose_last_vector_overlaps_are_not_overwritten():
     graph = Graph()
     x = graph.add_input("x", TensorType(F32, (1, 37, 21)))
