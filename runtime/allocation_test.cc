@@ -20,7 +20,10 @@ bool refused() {
   allocations.fetch_add(1);
   long left = fail_after.load();
   while (left >= 0) {
-    if (left == 0) return true;
+    if (left == 0) {
+      errno = ENOMEM;  // glibc asserts it where it starts a thread
+      return true;
+    }
     if (fail_after.compare_exchange_weak(left, left - 1)) return false;
   }
   return false;
