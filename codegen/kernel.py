@@ -70,8 +70,18 @@ def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -
     return Emitted(function, works[0], template.__module__.rpartition(".")[2])
 
 
+def _is_empty(graph: Graph) -> bool:
+    """Whether a group has nothing to calculate, whatever the sizes."""
+    return all(v.type.elements == 0 for v in graph.outputs)
+
+
+def _nothing(_: Emission) -> Work:
+    return Work(0)
+
+
 # Which loop shape a group gets: the first whose test holds.
 TEMPLATES: tuple[tuple[Callable[[Graph], bool], Callable[[Emission], Work]], ...] = (
+    (_is_empty, _nothing),
     (convolution.matches, convolution.emit),
     (matmul.matches, matmul.emit),
     (rows.matches, rows.emit),

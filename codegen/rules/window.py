@@ -224,7 +224,10 @@ def written_out(walked: Sequence[Taps]) -> list[Index]:
     known = [c for c in counts if c is not None]
     if len(known) < len(counts) or not 1 <= prod(known) <= WRITTEN_OUT:
         return []
-    return [[index(i) for i in place] for place in product(*map(range, known))]
+    return [
+        [plus(t.start, index(i)) for t, i in zip(walked, place, strict=True)]
+        for place in product(*map(range, known))
+    ]
 
 
 def _max_pool(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:

@@ -214,3 +214,11 @@ def test_concat_and_slice_without_work(rows):
     tail = b.slice(joined, starts=(rows, 0), sizes=(rows, 16), steps=(1, 1))
     graph.set_outputs([("y", b.softmax(joined, axis=0)), ("z", b.softmax(tail, axis=0))])
     compare(graph, {"x": randoms(4, 16)})
+
+
+def test_a_result_without_elements():
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (2, 0, 4)))
+    b = Builder(graph)
+    graph.set_outputs([("y", b.reduce_sum(x, axes=(0,))), ("z", b.relu(x))])
+    compare(graph, {"x": randoms(2, 0, 4)})

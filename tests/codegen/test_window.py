@@ -93,3 +93,19 @@ def test_consumers_are_fused():
         kind="pool",
     )
     check(kernel)
+
+
+def test_a_window_that_starts_in_the_padding_with_known_sizes():
+    kernel = group(
+        [TensorType(DType.F32, (1, 3, 2, 2))],
+        lambda b, x: b.avg_pool(
+            x,
+            kernel=(3, 3),
+            strides=(3, 3),
+            pads=(1, 1, 1, 1),
+            dilations=(1, 1),
+            ceil_mode=True,
+            count_include_pad=True,
+        ),
+    )
+    check(kernel)
