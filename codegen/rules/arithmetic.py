@@ -55,8 +55,19 @@ def wrapping(function: Binary) -> Binary:
     return wrapped
 
 
+def _difference(x: Expr, y: Expr) -> Expr:
+    """`x - y`; of integers by two's complement, which TVM's simplifier does not cancel.
+
+    It would make `x - x` a zero whose bits it then takes for a null pointer, and fold `0 - x` of
+    unsigned integers to 0.
+    """
+    if scalar_type(x).startswith("float"):
+        return x - y
+    return x + (tirx.bitwise_not(y) + like(1, y))
+
+
 add: Binary = wrapping(lambda x, y: x + y)
-subtract: Binary = wrapping(lambda x, y: x - y)
+subtract: Binary = wrapping(_difference)
 multiply: Binary = wrapping(lambda x, y: x * y)
 
 

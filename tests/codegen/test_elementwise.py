@@ -156,3 +156,7 @@ def test_dequantize_wide():
     types = [TensorType(DType.I32, (2,)), TensorType(DType.F32, ()), TensorType(DType.I32, ())]
     kernel = group(types, lambda b, *a: b.dequantize(*a))
     check(kernel, [x, np.array(0.5, np.float32), np.array(-5, np.int32)])
+
+
+def test_integers_that_fold_to_zero():
+    check(group([TensorType(DType.I64, (5,))], lambda b, x: b.add(b.sub(x, x), b.sub(x, x))))
