@@ -6,13 +6,10 @@
 
 #if defined(__AVX512F__)
 enum { kLanes = 16, kChains = 24 };
-#define REGISTER "v"
 #elif defined(__AVX__)
 enum { kLanes = 8, kChains = 12 };
-#define REGISTER "x"
 #else
 enum { kLanes = 4, kChains = 12 };
-#define REGISTER "x"
 #endif
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float))));
 
@@ -35,7 +32,6 @@ int main(void) {
 #pragma GCC unroll 24
       for (int c = 0; c < kChains; ++c) {
         sum[c] = sum[c] * factor + term;
-        __asm__("" : "+" REGISTER(sum[c]));  // keeps each chain in its register
       }
     }
     const double seconds = now() - start;

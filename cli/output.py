@@ -19,6 +19,7 @@ from bireme.ir import BiremeError
 from bireme.runtime import RuntimeFault
 
 FAULT = 1
+_PIPE_WIDTH = 200
 
 
 def print_json(value: Any) -> None:
@@ -29,13 +30,15 @@ def print_json(value: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on standard output; numbers stand to the right."""
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    heading = Text(title) if title else None
+    table = Table(title=heading, title_justify="left", box=None, pad_edge=False)
     for number, column in enumerate(columns):
         right = all(isinstance(row[number], (int, float)) for row in rows) and bool(rows)
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    Console(soft_wrap=True).print(table)
+    # A file or a pipe has no width to wrap at.
+    Console(soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 
 
 def megabytes(count: int) -> str:
