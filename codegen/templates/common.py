@@ -10,7 +10,7 @@ from tvm import tirx
 
 from bireme.codegen.evaluate import MOST_LANES, Evaluator
 from bireme.codegen.tir import Buffer, Emitter, Expr, index
-from bireme.ir import Dim, Graph, evaluate
+from bireme.ir import Dim, Graph, Op, evaluate
 from bireme.ir.dims import symbols_of
 from bireme.targets.description import InstructionSet
 
@@ -47,6 +47,12 @@ class Emission:
     begin: Expr
     end: Expr
     level: InstructionSet
+
+
+def only_op(graph: Graph, *names: str) -> Op | None:
+    """The op of a group that is nothing else but constants, when it has one of these names."""
+    found = [op for op in graph.body.ops if op.name != "constant"]
+    return found[0] if len(found) == 1 and found[0].name in names else None
 
 
 def unravel(emitter: Emitter, flat: Expr, sizes: Sequence[Expr]) -> list[Expr]:

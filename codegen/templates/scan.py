@@ -7,7 +7,7 @@ from tvm import tirx
 from bireme.codegen.evaluate import Index
 from bireme.codegen.index import consecutive, plus
 from bireme.codegen.rules.folding import add, number
-from bireme.codegen.templates.common import Emission, Work, estimate, unravel, vector_lanes
+from bireme.codegen.templates.common import Emission, Work, estimate, only_op, unravel, vector_lanes
 from bireme.codegen.templates.vectors import each_vector, fitting_lanes
 from bireme.codegen.tir import Expr, index
 from bireme.ir import Dim, Graph, Op, ceildiv, product
@@ -16,20 +16,14 @@ from bireme.ir import Dim, Graph, Op, ceildiv, product
 TASK_ELEMENTS = 8192
 
 
-def anchor_of(graph: Graph) -> Op | None:
-    """The cumulative sum of a group that is nothing else, but for constants."""
-    found = [op for op in graph.body.ops if op.name != "constant"]
-    return found[0] if len(found) == 1 and found[0].name == "cumsum" else None
-
-
 def matches(graph: Graph) -> bool:
     """Whether the group is a cumulative sum."""
-    return anchor_of(graph) is not None
+    return only_op(graph, "cumsum") is not None
 
 
 def emit(e: Emission) -> Work:
     """Emits a group that `matches`. Tasks take rows, or columns where the axis is not the last."""
-    op = anchor_of(e.graph)
+    op = only_op(e.graph, "cumsum")
     assert op is not None
     emit = e.emit
     shape = op.result.type.shape

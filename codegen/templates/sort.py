@@ -14,7 +14,7 @@ from bireme.codegen.abi import workspace_view
 from bireme.codegen.evaluate import Index
 from bireme.codegen.rules.folding import Combine, both, either, equal
 from bireme.codegen.rules.reduction import better, replaced, tied
-from bireme.codegen.templates.common import Emission, Work, estimate, unravel
+from bireme.codegen.templates.common import Emission, Work, estimate, only_op, unravel
 from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, select
 from bireme.ir import Dim, DType, Graph, Op, ceildiv, product
 
@@ -22,20 +22,14 @@ from bireme.ir import Dim, DType, Graph, Op, ceildiv, product
 TASK_ELEMENTS = 8192
 
 
-def anchor_of(graph: Graph) -> Op | None:
-    """The topk of a group that is nothing else, but for constants."""
-    found = [op for op in graph.body.ops if op.name != "constant"]
-    return found[0] if len(found) == 1 and found[0].name == "topk" else None
-
-
 def matches(graph: Graph) -> bool:
     """Whether the group is a topk."""
-    return anchor_of(graph) is not None
+    return only_op(graph, "topk") is not None
 
 
 def emit(e: Emission) -> Work:
     """Emits a group that `matches`. Tasks take rows."""
-    op = anchor_of(e.graph)
+    op = only_op(e.graph, "topk")
     assert op is not None
     emit = e.emit
     x = op.operands[0]
