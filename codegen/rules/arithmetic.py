@@ -42,32 +42,34 @@ def immediate(x: Expr) -> int | float | None:
 
 
 def wrapping(function: Binary) -> Binary:
-    """Arithmetic on signed integers that wraps around: TVM marks signed overflow as impossible."""
+    """Integer arithmetic that wraps around, calculated in signed numbers whatever the type.
+
+    TVM tells LLVM that 32 and 64-bit arithmetic does not overflow. Of signed numbers that is as
+    good as true; of unsigned ones it is not: `x - y` below zero, or -1 taken for the largest
+    number, would be folded to nonsense.
+    """
 
     def wrapped(x: Expr, y: Expr) -> Expr:
         dtype = scalar_type(x)
-        if not dtype.startswith("int"):
+        if not dtype.startswith("uint"):
             return function(x, y)
-        # Not casts: TVM refuses to fold that of a negative constant.
-        x, y = reinterpret(x, f"u{dtype}"), reinterpret(y, f"u{dtype}")
-        return reinterpret(function(x, y), dtype)
+        return cast(function(_signed(x), _signed(y)), dtype)
 
     return wrapped
 
 
-def _difference(x: Expr, y: Expr) -> Expr:
-    """`x - y`; of integers by two's complement, which TVM's simplifier does not cancel.
-
-    It would make `x - x` a zero whose bits it then takes for a null pointer, and fold `0 - x` of
-    unsigned integers to 0.
-    """
-    if scalar_type(x).startswith("float"):
-        return x - y
-    return x + (tirx.bitwise_not(y) + like(1, y))
+def _signed(x: Expr) -> Expr:
+    """The bits of an unsigned integer as a signed one."""
+    dtype, number = scalar_type(x).removeprefix("u"), immediate(x)
+    if number is None:
+        return reinterpret(x, dtype)
+    half = 1 << (int(dtype.removeprefix("int")) - 1)
+    (found, _) = match(const((int(number) + half) % (2 * half) - half, dtype), x)
+    return found
 
 
 add: Binary = wrapping(lambda x, y: x + y)
-subtract: Binary = wrapping(_difference)
+subtract: Binary = wrapping(lambda x, y: x - y)
 multiply: Binary = wrapping(lambda x, y: x * y)
 
 

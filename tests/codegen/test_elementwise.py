@@ -160,3 +160,14 @@ def test_dequantize_wide():
 
 def test_integers_that_fold_to_zero():
     check(group([TensorType(DType.I64, (5,))], lambda b, x: b.add(b.sub(x, x), b.sub(x, x))))
+
+
+@pytest.mark.parametrize("dtype", [t for t in DType if t.is_integer], ids=str)
+@pytest.mark.parametrize("name", ["add", "sub", "mul"])
+@pytest.mark.parametrize("value", [-8, -1, 0, 1, 3])
+def test_integer_arithmetic_with_a_constant(name, dtype, value):
+    constant = np.array(value).astype(dtype.numpy)
+    kernel = group(
+        [TensorType(dtype, (5,))], lambda b, x: getattr(b, name)(x, b.constant(constant))
+    )
+    check(kernel, [np.array([0, 1, 3, 7, 100]).astype(dtype.numpy)])
