@@ -87,7 +87,6 @@ def conv_group(
         (conv_group((N, 2, H, W, 16), (2, 1, 1), residual=True), {"n": 1, "h": 9, "w": 11}),
         (conv_group((1, 2, H, W, 16), (2, 3, 3), depthwise=True), {"h": 3, "w": 40}),
         (conv_group((1, 1, H, W, 16), (1, 3, 3)), {"h": 3, "w": 3}),
-        (conv_group((0, 1, 5, 5, 16), (1, 3, 3)), {}),
     ],
     ids=lambda value: "" if isinstance(value, dict) else None,
 )
@@ -126,7 +125,6 @@ def matmul_group(a, b, transposed=False, epilogue=True, dtype=F32):
         (matmul_group((2, 1, 5, 7), (3, 7, 3)), {}),
         (matmul_group((N, H), (H, W)), {"n": 29, "h": 13, "w": 47}),
         (matmul_group((2, N, 8), (2, N, 8), transposed=True, epilogue=False), {"n": 19}),
-        (matmul_group((0, 4), (4, 5)), {}),
         (matmul_group((3, 0), (0, 5)), {}),
     ],
     ids=lambda value: "" if isinstance(value, dict) else None,
@@ -160,3 +158,12 @@ def test_tile_fits_the_registers(level, rows):
     vectors = max(1, COLUMNS * 32 // level.vector_bits)
     assert (tile.rows * tile.blocks + tile.blocks) * vectors + 1 <= level.registers
     assert tile.rows <= (rows or tile.rows)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [conv_group((0, 1, 5, 5, 16), (1, 3, 3)), matmul_group((0, 4), (4, 5))],
+    ids=["conv", "matmul"],
+)
+def test_nothing_to_sum_into(case):
+    check(case)
