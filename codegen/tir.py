@@ -22,7 +22,6 @@ from bireme.ir import Dim, DType, TensorType
 
 Expr = Any  # tvm.ir.Expr: TVM's Python package carries no types
 
-SERIAL, UNROLL = ts.ForKind.SERIAL, ts.ForKind.UNROLLED
 
 # What an element is in memory (bool and bfloat16 as plain bits) and in arithmetic.
 _STORAGE = {DType.BOOL: "uint8", DType.BF16: "uint16"}
@@ -140,7 +139,7 @@ class Emitter:
     # --- structure ------------------------------------------------------------------------------
 
     @contextmanager
-    def loop(self, name: str, extent: Any, *, start: Any = 0, kind: Any = SERIAL) -> Iterator[Expr]:
+    def loop(self, name: str, extent: Any, *, start: Any = 0) -> Iterator[Expr]:
         """A loop over [start, start + extent); a loop of one step leaves no trace."""
         if is_int(index(extent)) and int(index(extent)) == 1:
             yield index(start)
@@ -148,7 +147,7 @@ class Emitter:
         variable = tirx.Var(self._name(name), "int64")
         self._push()
         yield variable
-        self.add(ts.For(variable, index(start), index(extent), kind, self._pop()))
+        self.add(ts.For(variable, index(start), index(extent), ts.ForKind.SERIAL, self._pop()))
 
     @contextmanager
     def when(self, condition: Expr) -> Iterator[None]:

@@ -1,10 +1,9 @@
-"""What all CPU templates share: how a kernel's outputs become tasks, and vectors with a tail."""
+"""What all CPU templates share: what they are given, and how a kernel is cut into tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tvm import tirx
 
@@ -70,24 +69,3 @@ def unravel(emitter: Emitter, flat: Expr, sizes: Sequence[Expr]) -> list[Expr]:
 def vector_lanes(bits: int) -> int:
     """Lanes for elements of up to `bits` bits."""
     return MOST_LANES if bits <= 32 else MOST_LANES // 2
-
-
-def vectorised(
-    emitter: Emitter, extent: Any, lanes: int, body: Callable[[Expr, int], None], *, start: Any = 0
-) -> None:
-    """Runs `body(position, lanes)` over [start, start + extent): whole vectors, then single
-    elements.
-
-    `position` is a vector of consecutive numbers, or a scalar in the tail.
-    """
-    extent, start = index(extent), index(start)
-    whole = emitter.bind(tirx.truncdiv(extent, index(lanes)), "whole")
-    known = int(whole) if isinstance(whole, tirx.IntImm) else None
-    if known != 0:
-        with emitter.loop("v", whole) as v:
-            first = start + v * index(lanes)
-            body(tirx.Ramp(first, index(1), lanes), lanes)
-    left = emitter.bind(extent - whole * index(lanes), "left")
-    if not (isinstance(left, tirx.IntImm) and int(left) == 0):
-        with emitter.loop("t", left) as t:
-            body(start + whole * index(lanes) + t, 1)
