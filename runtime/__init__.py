@@ -40,11 +40,18 @@ _DTYPES: tuple[np.dtype[Any], ...] = tuple(
     for t in (
         np.bool_, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64,
         np.float16, ml_dtypes.bfloat16, np.float32, np.float64,
+        ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e4m3fnuz, ml_dtypes.float8_e5m2,
+        ml_dtypes.float8_e5m2fnuz, ml_dtypes.float8_e8m0fnu, ml_dtypes.float4_e2m1fn,
+        ml_dtypes.int4, ml_dtypes.uint4, ml_dtypes.int2, ml_dtypes.uint2,
     )
 )  # fmt: skip
 _NUMBER_OF_DTYPE = {dtype: number for number, dtype in enumerate(_DTYPES)}
 # Types without a buffer-protocol format, or that the binding hands out as raw bits.
-_RAW_BITS = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+_RAW_BITS = {
+    np.dtype(np.float16): np.uint16,
+    np.dtype(ml_dtypes.bfloat16): np.uint16,
+    **dict.fromkeys(_DTYPES[13:], np.uint8),
+}
 
 _HINTS = {name: (code, hint) for code, name, _, hint in _native.error_table()}
 
@@ -60,7 +67,7 @@ class TensorInfo:
 
     Attributes:
         name: the model's own name of the value.
-        dtype: element type; bfloat16 is ``ml_dtypes.bfloat16``.
+        dtype: element type; what NumPy lacks is a type of ``ml_dtypes``.
         shape: for each dimension its size, the name of its symbol, or None where it is computed
             from the inputs.
     """
@@ -189,7 +196,7 @@ class Session:
                     f"input {info.name} is {array.dtype.name}, the model has {info.dtype.name}",
                 )
             numbers.append(number)
-            arrays.append(array.view(np.uint16) if array.dtype in _RAW_BITS else array)
+            arrays.append(array.view(_RAW_BITS[array.dtype]) if array.dtype in _RAW_BITS else array)
         results = self._native.run(arrays, numbers)
         return {
             info.name: result.view(info.dtype) if info.dtype in _RAW_BITS else result

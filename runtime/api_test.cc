@@ -117,9 +117,12 @@ TEST_F(Api, Describes) {
   EXPECT_STREQ(about.isa, "x86-64-v2");
   EXPECT_EQ(about.code_bytes, 8192u);
   EXPECT_EQ(bireme_dtype_bytes(BIREME_BF16), 2u);
+  EXPECT_EQ(bireme_dtype_bytes(BIREME_U2), 1u);
+  EXPECT_STREQ(bireme_dtype_name(BIREME_F8E5M2), "float8_e5m2");
+  EXPECT_STREQ(bireme_dtype_name(BIREME_U2), "uint2");
   EXPECT_STREQ(bireme_dtype_name(BIREME_F64), "float64");
-  EXPECT_EQ(bireme_dtype_bytes(13), 0u);
-  EXPECT_STREQ(bireme_dtype_name(13), "?");
+  EXPECT_EQ(bireme_dtype_bytes(23), 0u);
+  EXPECT_STREQ(bireme_dtype_name(23), "?");
 }
 
 TEST_F(Api, NullArgumentsAreErrors) {

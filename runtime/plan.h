@@ -36,15 +36,36 @@ inline const char* tensor_name(const fb::Tensor& tensor) {
 
 // Both take any number, as callers may give one: 0 and "?" where it is no element type.
 inline size_t dtype_bytes(uint32_t dtype) {
-  constexpr uint8_t kBytes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8};
+  constexpr uint8_t kBytes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4,
+                                8, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
   return dtype < sizeof kBytes ? kBytes[dtype] : 0;
 }
 inline size_t dtype_bytes(fb::DType dtype) { return dtype_bytes(static_cast<uint32_t>(dtype)); }
 
 inline const char* dtype_name(uint32_t dtype) {
-  constexpr const char* kNames[] = {"bool",     "int8",    "uint8",  "int16",  "uint16",
-                                    "int32",    "uint32",  "int64",  "uint64", "float16",
-                                    "bfloat16", "float32", "float64"};
+  constexpr const char* kNames[] = {"bool",
+                                    "int8",
+                                    "uint8",
+                                    "int16",
+                                    "uint16",
+                                    "int32",
+                                    "uint32",
+                                    "int64",
+                                    "uint64",
+                                    "float16",
+                                    "bfloat16",
+                                    "float32",
+                                    "float64",
+                                    "float8_e4m3fn",
+                                    "float8_e4m3fnuz",
+                                    "float8_e5m2",
+                                    "float8_e5m2fnuz",
+                                    "float8_e8m0fnu",
+                                    "float4_e2m1fn",
+                                    "int4",
+                                    "uint4",
+                                    "int2",
+                                    "uint2"};
   return dtype < sizeof kNames / sizeof *kNames ? kNames[dtype] : "?";
 }
 

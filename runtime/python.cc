@@ -192,8 +192,8 @@ nb::dlpack::dtype numpy_dtype(bireme_dtype dtype) {
       return nb::dtype<float>();
     case BIREME_F64:
       return nb::dtype<double>();
-    default:
-      return nb::dtype<uint16_t>();  // 16-bit floats: the caller views them as what they are
+    default:  // types that the binding does not know: the caller views them as what they are
+      return bireme_dtype_bytes(dtype) == 1 ? nb::dtype<uint8_t>() : nb::dtype<uint16_t>();
   }
 }
 

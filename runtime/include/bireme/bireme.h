@@ -73,7 +73,18 @@ enum {
   BIREME_F16 = 9,
   BIREME_BF16 = 10,
   BIREME_F32 = 11,
-  BIREME_F64 = 12
+  BIREME_F64 = 12,
+  /* One element a byte; what takes less than a byte lies in the low bits, with 0 above. */
+  BIREME_F8E4M3FN = 13,
+  BIREME_F8E4M3FNUZ = 14,
+  BIREME_F8E5M2 = 15,
+  BIREME_F8E5M2FNUZ = 16,
+  BIREME_F8E8M0FNU = 17,
+  BIREME_F4E2M1FN = 18,
+  BIREME_I4 = 19,
+  BIREME_U4 = 20,
+  BIREME_I2 = 21,
+  BIREME_U2 = 22
 };
 
 /* Bytes of one element, 0 if `dtype` is none of these. */

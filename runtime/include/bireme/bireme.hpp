@@ -85,7 +85,7 @@ struct Input {
   bireme_dtype dtype;
 };
 
-// Dense row-major input of a C++ type. 16-bit floats: make an Input with their dtype.
+// Dense row-major input of a C++ type. Types that C++ lacks: make an Input with their dtype.
 template <class T>
 Input tensor(const T* data, std::vector<int64_t> shape) {
   size_t bytes = sizeof(T);
