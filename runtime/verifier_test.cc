@@ -33,6 +33,7 @@ Result verify(const PlanBuilder& builder) {
 PlanBuilder everything() {
   PlanBuilder b = testing::doubling();
   b.plan.instructions.pop_back();
+  b.version(0, 0, {b.plan.instructions[0]->tasks}, {{4, b.plan.tensors[0]->shape[0]}});
   testing::add_image(b);
   const uint32_t four = b.constant(4);
   const uint32_t w = b.weight("w", std::vector<float>(20, 1.0f));
@@ -102,7 +103,7 @@ const Attack kAttacks[] = {
     {"tensor_rank", "rank above", [](fb::PlanT& p) { p.tensors[1]->shape.assign(100, 0); }},
     {"tensor_bytes", "bytes is no scalar", [](fb::PlanT& p) { p.tensors[1]->bytes = kFar; }},
     {"tensor_dtype", "unknown dtype",
-     [](fb::PlanT& p) { p.tensors[1]->dtype = static_cast<fb::DType>(13); }},
+     [](fb::PlanT& p) { p.tensors[1]->dtype = static_cast<fb::DType>(23); }},
     {"tensor_place", "unknown place",
      [](fb::PlanT& p) { p.tensors[1]->place = static_cast<fb::Place>(5); }},
     {"weight_end", "not inside the weights", [](fb::PlanT& p) { p.tensors[3]->offset = 64; }},
@@ -156,6 +157,14 @@ const Attack kAttacks[] = {
     {"launch_tasks", "tasks", [](fb::PlanT& p) { p.instructions[0]->tasks = kFar; }},
     {"launch_cost", "cost", [](fb::PlanT& p) { p.instructions[0]->cost = kFar; }},
     {"launch_workspace", "workspace", [](fb::PlanT& p) { p.instructions[0]->workspace = kFar; }},
+    {"version_kernel", "a version has no kernel",
+     [](fb::PlanT& p) { p.instructions[0]->versions[0]->kernel = kFar; }},
+    {"version_tasks", "of a version is no scalar",
+     [](fb::PlanT& p) { p.instructions[0]->versions[0]->tasks = kFar; }},
+    {"version_workspace", "of a version is no scalar",
+     [](fb::PlanT& p) { p.instructions[0]->versions[0]->workspace = kFar; }},
+    {"version_guard", "a guard looks at scalar",
+     [](fb::PlanT& p) { p.instructions[0]->versions[0]->guards[0].mutate_scalar(kFar); }},
     {"copy_count", "Copy takes 2", [](fb::PlanT& p) { p.instructions[3]->args.pop_back(); }},
     {"copy_to_weight", "writes to an input or weight",
      [](fb::PlanT& p) { p.instructions[3]->args[1] = 3; }},
