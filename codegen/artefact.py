@@ -12,7 +12,7 @@ import numpy as np
 import xxhash
 
 from bireme.codegen.link import PAGE, Image
-from bireme.codegen.plan import Plan
+from bireme.codegen.plan import Plan, Version
 from bireme.codegen.scalars import Scalars
 from bireme.ir import DType
 from bireme.runtime import schema
@@ -177,4 +177,18 @@ def _instruction(row: Any, scalars: Scalars) -> Any:
         loop=row.loop,
         trip=scalars.of(row.trip),
         source=row.source,
+        versions=[_version(v, scalars) for v in row.versions] or None,
+    )
+
+
+def _version(version: Version, scalars: Scalars) -> Any:
+    return _fill(
+        schema.VersionT(),
+        kernel=version.kernel,
+        guards=[
+            _fill(schema.GuardT(), value=value, scalar=scalars.of(size))
+            for size, value in version.guards
+        ],
+        tasks=scalars.of(version.tasks),
+        workspace=scalars.of(version.workspace),
     )

@@ -28,6 +28,19 @@ class Tensor:
     loop_stride: Dim = 0
 
 
+@dataclass(frozen=True)
+class Version:
+    """Another way to do a launch, for the sizes at which every guard holds (size, its value).
+
+    It takes the launch's arguments and dims. `workspace` is in bytes.
+    """
+
+    kernel: int
+    guards: tuple[tuple[Dim, int], ...]
+    tasks: Dim
+    workspace: Dim
+
+
 @dataclass
 class Instruction:
     """A row of the instruction list; `target` is an instruction's number."""
@@ -45,6 +58,8 @@ class Instruction:
     trip: Dim = 0
     # (result, operand) tensors of a launch: the result may take over the operand's memory.
     overwrites: tuple[tuple[int, int], ...] = ()
+    # The first whose guards hold is launched instead.
+    versions: tuple[Version, ...] = ()
 
 
 @dataclass(frozen=True)

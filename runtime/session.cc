@@ -170,6 +170,17 @@ Code Session::reserve(Fault& fault) {
   return Code::ok;
 }
 
+// The first version of a launch whose guards hold, or null.
+const fb::Version* Session::version_of(const fb::Instruction& instruction) const {
+  for (const fb::Version* version : each(instruction.versions())) {
+    bool holds = true;
+    for (const fb::Guard* guard : each(version->guards()))
+      holds = holds && sizes_.scalars[guard->scalar()] == guard->value();
+    if (holds) return version;
+  }
+  return nullptr;
+}
+
 Code Session::make_step(uint32_t index, size_t* workspace, Fault& fault) {
   const fb::Plan& plan = model_->plan();
   const fb::Instruction& instruction = *plan.instructions()->Get(index);
@@ -190,10 +201,13 @@ Code Session::make_step(uint32_t index, size_t* workspace, Fault& fault) {
   step.loop = instruction.loop();
   switch (step.op) {
     case fb::Opcode::Launch: {
-      step.kernel = model_->kernel(instruction.kernel());
-      step.tasks = sizes_.scalars[instruction.tasks()];
+      const fb::Version* version = version_of(instruction);
+      step.kernel = version ? version->kernel() : instruction.kernel();
+      step.entry = model_->kernel(step.kernel);
+      step.tasks = sizes_.scalars[version ? version->tasks() : instruction.tasks()];
       step.cost = sizes_.scalars[instruction.cost()];
-      const int64_t scratch = sizes_.scalars[instruction.workspace()];
+      const int64_t scratch =
+          sizes_.scalars[version ? version->workspace() : instruction.workspace()];
       if (step.tasks < 0) return bad("the number of tasks", step.tasks);
       if (scratch < 0) return bad("the size of scratch memory", scratch);
       if (static_cast<size_t>(scratch) > *workspace) *workspace = static_cast<size_t>(scratch);
@@ -303,7 +317,7 @@ void Session::profile(uint32_t index, bireme_profile_entry& entry) const {
   entry.kernel = "";
   entry.kind = kKinds[static_cast<uint8_t>(instruction.op())];
   if (instruction.op() == fb::Opcode::Launch) {
-    const fb::Kernel& kernel = *plan.kernels()->Get(instruction.kernel());
+    const fb::Kernel& kernel = *plan.kernels()->Get(steps_[index].kernel);
     entry.kernel = kernel.name()->c_str();
     entry.kind = text(kernel.kind());
   }

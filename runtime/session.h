@@ -40,7 +40,8 @@ class Session {
     uint32_t loop;
     uint32_t first_argument;  // in slots_
     uint32_t first_dim;       // in dims_
-    Kernel kernel;
+    uint32_t kernel;          // of the version that is launched
+    Kernel entry;
     int64_t tasks;
     int64_t cost;
     int64_t bytes;  // Copy
@@ -64,6 +65,7 @@ class Session {
   Code prepare(const bireme_tensor* inputs, Fault& fault);
   Code reserve(Fault& fault);
   Code make_step(uint32_t index, size_t* workspace, Fault& fault);
+  const fb::Version* version_of(const fb::Instruction& instruction) const;
   bool shapes_are_current(const bireme_tensor* inputs) const;
   void remember_shapes(const bireme_tensor* inputs);
   void fill_fixed_addresses();

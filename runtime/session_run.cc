@@ -153,7 +153,7 @@ void Session::patch_loop(uint32_t loop) {
 
 Code Session::launch(const Step& step, uint32_t index, Fault& fault) {
   Launch launch;
-  launch.kernel = step.kernel;
+  launch.kernel = step.entry;
   launch.args = slots_.data() + step.first_argument;
   launch.dims = dims_.data() + step.first_dim;
   launch.tasks = step.tasks;
@@ -168,7 +168,7 @@ Code Session::launch(const Step& step, uint32_t index, Fault& fault) {
   const fb::Instruction& instruction = *plan.instructions()->Get(index);
   const fb::Source& source = *plan.sources()->Get(instruction.source());
   const Code code = fail(fault, code_of_fault(number), "kernel %s returned fault %d",
-                         plan.kernels()->Get(instruction.kernel())->name()->c_str(), number);
+                         plan.kernels()->Get(step.kernel)->name()->c_str(), number);
   locate(fault, text(source.op()), text(source.node()));
   return code;
 }

@@ -335,6 +335,36 @@ TEST(Session, KernelFaultsNameTheOperation) {
   }
 }
 
+// Two versions: one task for n = 2, more scratch memory for n = 3; any other n takes the launch
+// itself.
+TEST(Session, TakesTheFirstVersionWhoseGuardsHold) {
+  PlanBuilder b = testing::doubling();
+  const uint32_t n = b.plan.tensors[0]->shape[0], columns = b.plan.tensors[0]->shape[1];
+  const uint32_t one = b.constant(1);
+  const uint32_t add = b.kernel("add"), scratch = b.kernel("scratch");
+  b.version(0, add, {one}, {{2, n}, {4, columns}});  // never: there are 3 columns
+  b.version(0, add, {one}, {{2, n}, {3, columns}});
+  b.version(0, scratch, {one, 0, b.constant(256)}, {{3, n}});
+  b.plan.instructions[0]->dims = {n};
+  Program program(b, {double_kernel, add_dim_kernel, scratch_kernel}, 1, true);
+  const std::vector<float> x(12, 1.0f);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(program.run(x, {2, 3}).values[0], 3.0f);
+    bireme_profile_entry entry = BIREME_PROFILE_ENTRY_INIT;
+    program.session->profile(0, entry);
+    EXPECT_STREQ(entry.kernel, "add");
+    EXPECT_EQ(program.run(x, {3, 3}).values[0], 2016.0f);
+    bireme_memory_info info = BIREME_MEMORY_INFO_INIT;
+    program.session->memory(info);
+    EXPECT_EQ(info.workspace_bytes, 256u);
+    EXPECT_EQ(program.run(x, {4, 3}).values[11], 2.0f);
+  }
+  b.plan.instructions[0]->versions[2]->tasks = b.constant(-1);
+  Program bad(b, {double_kernel, add_dim_kernel, scratch_kernel});
+  EXPECT_EQ(bad.run(x, {3, 3}).code, Code::size_overflow);
+  EXPECT_EQ(bad.run(x, {4, 3}).code, Code::ok);
+}
+
 TEST(Session, SizesOfInstructionsAreChecked) {
   PlanBuilder b = testing::doubling(1);
   b.plan.instructions[0]->tasks = b.constant(-1);

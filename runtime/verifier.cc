@@ -40,9 +40,7 @@ class Verifier {
     const size_t count = length(plan_.scalars());
     const size_t symbol_count = length(plan_.symbols());
     if (!constant_.create(count) || !value_.create(count)) return no_memory();
-    // Structs are read in place, and FlatBuffers' own check does not look at their alignment.
-    if (count && reinterpret_cast<uintptr_t>(plan_.scalars()->Data()) % alignof(fb::Scalar) != 0)
-      return bad("the scalars are not aligned");
+    if (!is_aligned(plan_.scalars())) return bad("the scalars are not aligned");
     for (size_t i = 0; i < count; ++i) {
       const fb::Scalar& entry = *plan_.scalars()->Get(static_cast<uint32_t>(i));
       const uint64_t a = static_cast<uint64_t>(entry.a());  // a negative one becomes too large
@@ -316,6 +314,20 @@ class Verifier {
     if (!is_scalar(instruction.tasks()) || !is_scalar(instruction.cost()) ||
         !is_scalar(instruction.workspace()))
       return bad("instruction %u: tasks, cost or workspace is no scalar", pc);
+    for (const fb::Version* version : each(instruction.versions()))
+      BIREME_TRY(this->version(*version, pc));
+    return Code::ok;
+  }
+
+  Code version(const fb::Version& version, uint32_t pc) {
+    if (version.kernel() >= length(plan_.kernels()))
+      return bad("instruction %u: a version has no kernel %u", pc, version.kernel());
+    if (!is_scalar(version.tasks()) || !is_scalar(version.workspace()))
+      return bad("instruction %u: tasks or workspace of a version is no scalar", pc);
+    if (!is_aligned(version.guards())) return bad("instruction %u: guards are not aligned", pc);
+    for (const fb::Guard* guard : each(version.guards()))
+      if (!is_scalar(guard->scalar()))
+        return bad("instruction %u: a guard looks at scalar %u", pc, guard->scalar());
     return Code::ok;
   }
 
@@ -347,6 +359,11 @@ class Verifier {
 
   const fb::Symbol& symbol(size_t i) const {
     return *plan_.symbols()->Get(static_cast<uint32_t>(i));
+  }
+  // Structs are read in place, and FlatBuffers' own check does not look at their alignment.
+  template <class T>
+  static bool is_aligned(const flatbuffers::Vector<const T*>* structs) {
+    return !structs || reinterpret_cast<uintptr_t>(structs->Data()) % alignof(T) == 0;
   }
   bool is_scalar(uint32_t index) const { return index < constant_.size(); }
   bool is_read_only(uint32_t index) const {

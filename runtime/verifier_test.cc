@@ -164,7 +164,7 @@ const Attack kAttacks[] = {
     {"version_workspace", "of a version is no scalar",
      [](fb::PlanT& p) { p.instructions[0]->versions[0]->workspace = kFar; }},
     {"version_guard", "a guard looks at scalar",
-     [](fb::PlanT& p) { p.instructions[0]->versions[0]->guards[0].mutate_scalar(kFar); }},
+     [](fb::PlanT& p) { p.instructions[0]->versions[0]->guards[0] = {0, kFar}; }},
     {"copy_count", "Copy takes 2", [](fb::PlanT& p) { p.instructions[3]->args.pop_back(); }},
     {"copy_to_weight", "writes to an input or weight",
      [](fb::PlanT& p) { p.instructions[3]->args[1] = 3; }},

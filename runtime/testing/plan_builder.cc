@@ -157,6 +157,16 @@ uint32_t PlanBuilder::launch(uint32_t kernel, const std::vector<uint32_t>& args,
   return static_cast<uint32_t>(plan.instructions.size() - 1);
 }
 
+void PlanBuilder::version(uint32_t instruction, uint32_t kernel, const LaunchOptions& options,
+                          const std::vector<fb::Guard>& guards) {
+  auto entry = std::make_unique<fb::VersionT>();
+  entry->kernel = kernel;
+  entry->guards = guards;
+  entry->tasks = options.tasks;
+  entry->workspace = options.workspace;
+  plan.instructions[instruction]->versions.push_back(std::move(entry));
+}
+
 uint32_t PlanBuilder::copy(uint32_t from, uint32_t to) {
   add(fb::Opcode::Copy).args = {from, to};
   return static_cast<uint32_t>(plan.instructions.size() - 1);

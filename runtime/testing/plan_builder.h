@@ -49,6 +49,9 @@ class PlanBuilder {
     uint32_t source = 0;
   };
   uint32_t launch(uint32_t kernel, const std::vector<uint32_t>& args, const LaunchOptions& options);
+  // Adds a version with the tasks and workspace of `options` to a launch.
+  void version(uint32_t instruction, uint32_t kernel, const LaunchOptions& options,
+               const std::vector<fb::Guard>& guards);
   uint32_t copy(uint32_t from, uint32_t to);
   uint32_t jump(uint32_t target);
   uint32_t jump_if_false(uint32_t condition, uint32_t target);
