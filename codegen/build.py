@@ -5,17 +5,29 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import Any
 
 from bireme.codegen.cache import CompiledKernel, KernelCache, entry_key
+from bireme.codegen.kernel import Emitted
 from bireme.codegen.spec import KernelSpec
 from bireme.codegen.wire import Refusal, Request, receive, send
 from bireme.ir import BiremeError
-from bireme.targets.registry import Target
+from bireme.targets.description import InstructionSet
+from bireme.targets.registry import KernelFunction, Target
+
+
+class KernelFaults(Exception):
+    """Kernels that could not be generated: the error of each, by its number among the kernels."""
+
+    def __init__(self, errors: Mapping[int, BiremeError]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(map(str, errors.values())))
+
 
 # (kernels done, kernels in all)
 Progress = Callable[[int, int], None]
@@ -28,14 +40,29 @@ class _Job:
     key: str
 
 
+def attempt(generate: KernelFunction, spec: KernelSpec, level: InstructionSet) -> Any:
+    """What `generate` gives, or the error that it raises: BM3005 for what no check foresees."""
+    try:
+        return generate(spec, level)
+    except BiremeError as error:
+        return error
+    except Exception as error:  # whatever TVM raises must reach the user with its kernel's name
+        fault = BiremeError("BM3005", f"{type(error).__name__}: {error}"[-2000:])
+        fault.__cause__ = error
+        return fault
+
+
 class _Worker:
-    """One compile process."""
+    """One compile process; another takes its place when it crashes."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "bireme.codegen.worker"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = self._started()
 
-    def compile(self, target: Target, job: _Job) -> CompiledKernel:
+    def _started(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "bireme.codegen.worker"]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def compile(self, target: Target, job: _Job) -> CompiledKernel | BiremeError:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -46,14 +73,33 @@ class _Worker:
         if isinstance(answer, CompiledKernel):
             return answer
         if isinstance(answer, Refusal):
-            where = job.spec.node or answer.where
-            raise BiremeError(answer.code, answer.detail, where=where, hint=answer.hint)
-        detail = f"the compiler crashed on the kernel\n{job.spec.text}"
-        raise BiremeError("BM3005", detail, where=job.spec.node)
+            return BiremeError(answer.code, answer.detail, where=answer.where, hint=answer.hint)
+        self.close()
+        self._process = self._started()
+        return BiremeError("BM3005", f"the compiler crashed on the kernel\n{job.spec.text}")
 
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
+
+
+def emit_kernels(
+    specs: Sequence[KernelSpec], target: Target
+) -> tuple[list[list[Emitted]], dict[int, BiremeError]]:
+    """For each specification its kernel for each of the target's levels, without object code.
+
+    With the emissions, the error of each specification that has one, by its number; it has no
+    emissions then.
+    """
+    emitted: list[list[Emitted]] = []
+    errors: dict[int, BiremeError] = {}
+    for number, spec in enumerate(specs):
+        made = [attempt(target.emitter(), spec, level) for level in target.description.levels]
+        faults = [m for m in made if isinstance(m, BiremeError)]
+        if faults:
+            errors[number] = faults[0]
+        emitted.append([] if faults else made)
+    return emitted, errors
 
 
 def compile_kernels(
@@ -67,7 +113,7 @@ def compile_kernels(
     """For each specification, its code for each of the target's levels.
 
     `jobs` is how many compile processes may run: None for one a core that this process may use, 0
-    for none, which compiles in this process. Raises the first kernel's BM3004 or BM3005.
+    for none, which compiles in this process. Raises KernelFaults with the errors of all kernels.
     """
     levels = target.description.levels
     work = [
@@ -75,29 +121,36 @@ def compile_kernels(
         for spec in specs
         for number, level in enumerate(levels)
     ]
-    found = {job.key: kernel for job in work if (kernel := cache.get(job.key)) is not None}
+    found = {job.key: known for job in work if (known := cache.get(job.key)) is not None}
     missing = list({job.key: job for job in work if job.key not in found}.values())
     total = len({job.key for job in work})
     if progress:
         progress(len(found), total)
     compiled = _here(missing, target) if jobs == 0 else _in_workers(missing, target, jobs)
+    errors: dict[str, BiremeError] = {}
     with closing(compiled):
         for job, kernel in compiled:
+            if isinstance(kernel, BiremeError):
+                errors[job.key] = kernel
+                continue
             found[job.key] = kernel
             cache.put(job.key, kernel)
             if progress:
                 progress(len(found), total)
     keys = [job.key for job in work]
+    if errors:
+        faults = {i // len(levels): errors[key] for i, key in enumerate(keys) if key in errors}
+        raise KernelFaults(faults)
     width = len(levels)
     return [[found[k] for k in keys[i : i + width]] for i in range(0, len(keys), width)]
 
 
-_Results = Generator[tuple[_Job, CompiledKernel], None, None]
+_Results = Generator[tuple[_Job, CompiledKernel | BiremeError], None, None]
 
 
 def _here(missing: Sequence[_Job], target: Target) -> _Results:
     for job in missing:
-        yield job, target.compiler()(job.spec, target.description.levels[job.level])
+        yield job, attempt(target.compiler(), job.spec, target.description.levels[job.level])
 
 
 def _in_workers(missing: Sequence[_Job], target: Target, jobs: int | None) -> _Results:
@@ -110,7 +163,7 @@ def _in_workers(missing: Sequence[_Job], target: Target, jobs: int | None) -> _R
     for worker in workers:
         idle.put(worker)
 
-    def run(job: _Job) -> tuple[_Job, CompiledKernel]:
+    def run(job: _Job) -> tuple[_Job, CompiledKernel | BiremeError]:
         worker = idle.get()
         try:
             return job, worker.compile(target, job)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from time import perf_counter
 
 from bireme.codegen.arena import place_arena
 from bireme.codegen.artefact import KernelRow, artefact_bytes
-from bireme.codegen.build import compile_kernels
+from bireme.codegen.build import KernelFaults, compile_kernels, emit_kernels
 from bireme.codegen.cache import CompiledKernel, KernelCache, default_folder
 from bireme.codegen.link import link
-from bireme.codegen.lower import lower
+from bireme.codegen.lower import Lowered, lower
 from bireme.codegen.plan import Plan
-from bireme.ir import Dim, Graph, maximum
+from bireme.ir import BiremeError, Dim, Graph, Op, maximum, together
 from bireme.ir.dims import substitute
 from bireme.passes.manager import Dump, PassRecord
 from bireme.passes.pipeline import optimise
@@ -48,26 +48,67 @@ class Options:
     dump: Dump | None = None
 
 
+def prepare(
+    graph: Graph, target: Target, options: Options, tell: Progress
+) -> tuple[Lowered, list[PassRecord]]:
+    """The first half of a compilation, up to the kernels: a lowered graph and what passes did.
+
+    `graph` is not changed. Raises BiremeError for faults of the whole graph; ops that cannot be
+    lowered are listed in the result.
+    """
+    tell("optimising the graph", 0, 1)
+    graph = graph.clone()
+    records = optimise(graph, target.description, verify=options.verify, dump=options.dump)
+    tell("lowering", 0, 1)
+    return lower(graph), records
+
+
+def refusals(lowered: Lowered, errors: Mapping[int, BiremeError]) -> list[BiremeError]:
+    """Every place in the model that cannot be compiled: ops that could not be lowered, and those
+    whose kernel has one of `errors`, by the kernel's number.
+    """
+    found = list(lowered.refused)
+    for number, kernel in lowered.launches.items():
+        error = errors.get(lowered.plan.instructions[number].kernel)
+        if error is not None:
+            found += [
+                BiremeError(error.code, error.detail, where=op.node, hint=error.hint)
+                for op in culprits(kernel, error)
+            ]
+    return found
+
+
+def culprits(kernel: Op, error: BiremeError) -> list[Op]:
+    """The ops of a group that an error of its kernel names, or the group when it names none."""
+    (block,) = kernel.blocks
+    return [op for op in block.ops if op.name == error.where] or [kernel]
+
+
 def compile_graph(
     graph: Graph, target: Target, options: Options | None = None, progress: Progress | None = None
 ) -> tuple[bytes, Report]:
-    """The artefact of a graph. `graph` is not changed. Raises BiremeError."""
+    """The artefact of a graph. `graph` is not changed.
+
+    Raises BiremeError, for everything that cannot be compiled at once.
+    """
     options = options or Options()
     tell = progress or (lambda what, done, total: None)
     start = perf_counter()
     report = Report()
-    tell("optimising the graph", 0, 1)
-    graph = graph.clone()
-    report.passes = optimise(graph, target.description, verify=options.verify, dump=options.dump)
-    tell("lowering", 0, 1)
-    plan, specs = lower(graph)
-    compiled = compile_kernels(
-        specs,
-        target,
-        options.cache or KernelCache(None),
-        jobs=options.jobs,
-        progress=lambda done, total: tell("compiling kernels", done, total),
-    )
+    lowered, report.passes = prepare(graph, target, options, tell)
+    plan = lowered.plan
+    if lowered.refused:
+        raise together(refusals(lowered, emit_kernels(lowered.specs, target)[1]))
+    try:
+        compiled = compile_kernels(
+            lowered.specs,
+            target,
+            options.cache or KernelCache(None),
+            jobs=options.jobs,
+            progress=lambda done, total: tell("compiling kernels", done, total),
+        )
+    except KernelFaults as faults:
+        raise together(refusals(lowered, faults.errors)) from None
     _fill_launches(plan, compiled)
     tell("planning memory", 0, 1)
     place_arena(plan)

@@ -62,12 +62,12 @@ def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -
             evaluator.faults = fault_register(emit)
         results = buffers[len(inputs) :]
         emission = Emission(graph, emit, evaluator, inputs, results, workspace, begin, end, level)
-        works.append(template(emission))
+        works.append(template.emit(emission))
         return fault_status(emit, evaluator.faults) if evaluator.faults else None
 
     symbols = [f"s{i}" for i in range(len(spec.symbols))]
     function = kernel_function(name, arguments, symbols, body)
-    return Emitted(function, works[0], template.__module__.rpartition(".")[2])
+    return Emitted(function, works[0], template.name)
 
 
 def _is_empty(graph: Graph) -> bool:
@@ -75,25 +75,30 @@ def _is_empty(graph: Graph) -> bool:
     return all(v.type.elements == 0 for v in graph.outputs)
 
 
-def _nothing(_: Emission) -> Work:
-    return Work(0)
+@dataclass(frozen=True)
+class Template:
+    """A loop shape: its name in reports, which groups it takes, and what emits it."""
+
+    name: str
+    matches: Callable[[Graph], bool]
+    emit: Callable[[Emission], Work]
 
 
-# Which loop shape a group gets: the first whose test holds.
-TEMPLATES: tuple[tuple[Callable[[Graph], bool], Callable[[Emission], Work]], ...] = (
-    (_is_empty, _nothing),
-    (convolution.matches, convolution.emit),
-    (matmul.matches, matmul.emit),
-    (rows.matches, rows.emit),
-    (recurrent.matches, recurrent.emit),
-    (scatter.matches, scatter.emit),
-    (scan.matches, scan.emit),
-    (sort.matches, sort.emit),
-    (transpose.matches, transpose.emit),
-    (lambda graph: True, pointwise.emit),
+# Which loop shape a group gets: the first that takes it.
+TEMPLATES = (
+    Template("empty", _is_empty, lambda emission: Work(0)),
+    Template("convolution", convolution.matches, convolution.emit),
+    Template("matmul", matmul.matches, matmul.emit),
+    Template("rows", rows.matches, rows.emit),
+    Template("recurrent", recurrent.matches, recurrent.emit),
+    Template("scatter", scatter.matches, scatter.emit),
+    Template("scan", scan.matches, scan.emit),
+    Template("sort", sort.matches, sort.emit),
+    Template("transpose", transpose.matches, transpose.emit),
+    Template("pointwise", lambda graph: True, pointwise.emit),
 )
 
 
-def template_of(graph: Graph) -> Callable[[Emission], Work]:
+def template_of(graph: Graph) -> Template:
     """The loop shape for a group, from the op it is built around."""
-    return next(emit for matches, emit in TEMPLATES if matches(graph))
+    return next(template for template in TEMPLATES if template.matches(graph))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from bireme.codegen.cost import nanoseconds
 from bireme.codegen.inplace import overwritable
@@ -12,15 +13,40 @@ from bireme.ir import BiremeError, Block, Dim, Graph, Op, TensorType, Value, sym
 from bireme.passes.aliases import find_aliases, root_of
 
 
-def lower(graph: Graph) -> tuple[Plan, list[KernelSpec]]:
+@dataclass(frozen=True)
+class Lowered:
+    """A fused graph as a plan, and what became of its values and ops.
+
+    `specs` are the distinct kernels, as the plan numbers them; `launches` gives the kernel op of
+    each Launch by the instruction's number, `idle` the kernel ops that need no launch because
+    their results lie inside other tensors, `tensors` the plan's tensor of each value. `refused`
+    are errors for ops that cannot be lowered: with any, the plan is not complete.
+    """
+
+    plan: Plan
+    specs: list[KernelSpec]
+    launches: Mapping[int, Op]
+    idle: frozenset[Op]
+    tensors: Mapping[Value, int]
+    refused: list[BiremeError]
+
+
+def lower(graph: Graph) -> Lowered:
     """The plan of a fused graph and the distinct kernels it launches.
 
     `tasks` and `workspace` of the launches, and places in the arena, are filled in later, when
-    kernels are compiled and memory is planned. Raises BM3004 for an op that no kernel holds.
+    kernels are compiled and memory is planned. Ops that no kernel holds are refused with BM3004.
     """
     lowering = _Lowering(graph)
     lowering.run()
-    return lowering.plan, lowering.specs
+    return Lowered(
+        lowering.plan,
+        lowering.specs,
+        lowering.launches,
+        lowering.idle,
+        lowering.tensors,
+        lowering.refused,
+    )
 
 
 class _Lowering:
@@ -29,8 +55,11 @@ class _Lowering:
         self._aliases = find_aliases(graph)
         self.plan = Plan(graph.name, graph.symbols)
         self.specs: list[KernelSpec] = []
+        self.launches: dict[int, Op] = {}
+        self.idle = self._aliases.idle
+        self.refused: list[BiremeError] = []
         self._kernels: dict[str, int] = {}
-        self._tensor: dict[Value, int] = {}
+        self.tensors: dict[Value, int] = {}
         self._weights: dict[tuple[str, TensorType], int] = {}
         self._sources: dict[Source, int] = {}
         # Which op is lowered how; everything else must stand inside a kernel.
@@ -46,8 +75,8 @@ class _Lowering:
     def run(self) -> None:
         graph, plan = self.graph, self.plan
         for name, value in zip(graph.input_names, graph.inputs, strict=True):
-            self._tensor[value] = self._new(value.type, "Input", name)
-        plan.inputs = [self._tensor[v] for v in graph.inputs]
+            self.tensors[value] = self._new(value.type, "Input", name)
+        plan.inputs = [self.tensors[v] for v in graph.inputs]
         outputs = list(zip(graph.output_names, graph.outputs, strict=True))
         for name, value in outputs:
             plan.outputs.append(self._new(value.type, "Output", name))
@@ -55,7 +84,7 @@ class _Lowering:
         self._block(graph.body)
         for number, (name, value) in zip(plan.outputs, outputs, strict=True):
             if number not in in_place:
-                self._copy(self._tensor[value], number, Source("copy", name))
+                self._copy(self.tensors[value], number, Source("copy", name))
 
     def _outputs_in_place(self, values: Sequence[Value]) -> set[int]:
         """Makes the ops that produce outputs write where the caller wants them; gives those
@@ -65,10 +94,10 @@ class _Lowering:
         for number, value in zip(self.plan.outputs, values, strict=True):
             root = root_of(value)
             owner = root.owner
-            if owner is None or owner.name == "constant" or root in self._tensor:
+            if owner is None or owner.name == "constant" or root in self.tensors:
                 continue
             if owner.parent is None:
-                self._tensor[root] = self._view(number, root.type)
+                self.tensors[root] = self._view(number, root.type)
                 done.add(number)
         return done
 
@@ -94,14 +123,14 @@ class _Lowering:
 
     def _result(self, value: Value) -> int:
         """The tensor an op writes a result to."""
-        if value in self._tensor:
-            return self._tensor[value]
+        if value in self.tensors:
+            return self.tensors[value]
         alias = self._aliases.places.get(value)
         if alias is None:
             number = self._new(value.type, "Arena", value.label)
         else:
             number = self._view(self._result(alias.base), value.type, alias.offset)
-        self._tensor[value] = number
+        self.tensors[value] = number
         return number
 
     def _source(self, source: Source) -> int:
@@ -122,10 +151,17 @@ class _Lowering:
     def _block(self, block: Block) -> None:
         for op in block.ops:
             if op.name not in self._lower:
-                raise BiremeError("BM3004", f"{op.name} is in no kernel", where=op.node)
+                self._refuse(op, f"{op.name} is in no kernel")
+                continue
             self._lower[op.name](op)
             if op.name != "kernel":
                 self._check_sizes(op)
+
+    def _refuse(self, op: Op, why: str) -> None:
+        """Notes that an op cannot be lowered, and goes on to find the others."""
+        self.refused.append(BiremeError("BM3004", why, where=op.node))
+        for value in op.results:
+            self._result(value)
 
     def _check_sizes(self, op: Op) -> None:
         for constraint in op.constraints:
@@ -141,11 +177,11 @@ class _Lowering:
             assert array is not None
             self.plan.weights[number] = array
             self._weights[key] = number
-        self._tensor[value] = self._weights[key]
+        self.tensors[value] = self._weights[key]
 
     def _reshape(self, op: Op) -> None:
-        if op.result not in self._tensor:
-            self._tensor[op.result] = self._view(self._tensor[op.operands[0]], op.result.type)
+        if op.result not in self.tensors:
+            self.tensors[op.result] = self._view(self.tensors[op.operands[0]], op.result.type)
 
     def _kernel(self, op: Op) -> None:
         results = [self._result(v) for v in op.results]
@@ -157,13 +193,13 @@ class _Lowering:
         if number == len(self.specs):
             self.specs.append(spec)
         source = Source("+".join(self._check_inner_sizes(op)), op.node)
-        inputs = [self._tensor[v] for v in op.operands]
+        inputs = [self.tensors[v] for v in op.operands]
         overwrites = tuple(
             (results[0], inputs[number])
             for number in overwritable(op)
             if [root_of(v) for v in op.operands].count(root_of(op.operands[number])) == 1
         )
-        self._add(
+        launch = self._add(
             Instruction(
                 "Launch",
                 self._source(source),
@@ -174,6 +210,7 @@ class _Lowering:
                 overwrites=overwrites,
             )
         )
+        self.launches[launch] = op
 
     def _check_inner_sizes(self, kernel: Op) -> list[str]:
         """Notes what the ops of a kernel assume about sizes; gives their names."""
@@ -186,24 +223,24 @@ class _Lowering:
     def _if(self, op: Op) -> None:
         where = Source("if", op.node)
         results = [self._result(v) for v in op.results]
-        condition = self._tensor[op.operands[0]]
+        condition = self.tensors[op.operands[0]]
         branch = self._add(Instruction("JumpIfFalse", self._source(where), args=(condition,)))
         then, other = op.blocks
         self._block(then)
         for value, result in zip(then.yields, results, strict=True):
-            self._copy(self._tensor[value], result, where)
+            self._copy(self.tensors[value], result, where)
         leave = self._add(Instruction("Jump", self._source(where)))
         self.plan.instructions[branch].target = len(self.plan.instructions)
         self._block(other)
         for value, result in zip(other.yields, results, strict=True):
-            self._copy(self._tensor[value], result, where)
+            self._copy(self.tensors[value], result, where)
         self.plan.instructions[leave].target = len(self.plan.instructions)
 
     def _carry(self, op: Op, values: Sequence[Value], results: Sequence[Value]) -> list[int]:
         """Memory of loop-carried values, filled with what the loop starts from."""
         carried = [self._result(v) for v in results]
         for value, number in zip(values, carried, strict=True):
-            self._copy(self._tensor[value], number, Source(op.name, op.node))
+            self._copy(self.tensors[value], number, Source(op.name, op.node))
         return carried
 
     def _advance(
@@ -214,7 +251,7 @@ class _Lowering:
         arguments = set(block.arguments)
         moves = []
         for value, number in zip(yields, carried, strict=True):
-            source = self._tensor[value]
+            source = self.tensors[value]
             if source == number:
                 continue
             if root_of(value) in arguments:
@@ -230,18 +267,18 @@ class _Lowering:
         carried = self._carry(op, op.operands, op.results)
         condition, body = op.blocks
         start = len(self.plan.instructions)
-        self._tensor.update(zip(condition.arguments, carried, strict=True))
+        self.tensors.update(zip(condition.arguments, carried, strict=True))
         self._block(condition)
-        test = self._tensor[condition.yields[0]]
+        test = self.tensors[condition.yields[0]]
         branch = self._add(Instruction("JumpIfFalse", where, args=(test,)))
-        self._tensor.update(zip(body.arguments, carried, strict=True))
+        self.tensors.update(zip(body.arguments, carried, strict=True))
         self._block(body)
         self._advance(op, body, body.yields, carried)
         self._add(Instruction("Jump", where, target=start))
         self.plan.instructions[branch].target = len(self.plan.instructions)
 
     def _scan(self, op: Op) -> None:
-        count, backwards = op.attrs["carries"], op.attrs["reverse"]
+        count = op.attrs["carries"]
         where = self._source(Source("scan", op.node))
         carried = self._carry(op, op.operands[:count], op.results[:count])
         stacked = [self._result(v) for v in op.results[count:]]
@@ -250,24 +287,27 @@ class _Lowering:
         self.plan.loops += 1
         begin = self._add(Instruction("LoopBegin", where, loop=loop, trip=trip))
         (body,) = op.blocks
-        self._tensor.update(zip(body.arguments[:count], carried, strict=True))
+        self.tensors.update(zip(body.arguments[:count], carried, strict=True))
         for value, argument in zip(op.operands[count:], body.arguments[count:], strict=True):
-            whole = self._tensor[value]
-            self._tensor[argument] = self._row(whole, argument.type, loop, trip, backwards)
+            whole = self.tensors[value]
+            self.tensors[argument] = self._row(op, whole, argument.type, loop)
         self._block(body)
         for value, whole in zip(body.yields[count:], stacked, strict=True):
-            row = self._row(whole, value.type, loop, trip, backwards)
-            self._copy(self._tensor[value], row, Source("scan", op.node))
+            row = self._row(op, whole, value.type, loop)
+            self._copy(self.tensors[value], row, Source("scan", op.node))
         self._advance(op, body, body.yields[:count], carried)
         end = self._add(Instruction("LoopEnd", where, loop=loop, trip=trip, target=begin + 1))
         self.plan.instructions[begin].target = end + 1
 
-    def _row(self, whole: int, tensor: TensorType, loop: int, trip: Dim, backwards: bool) -> int:
-        """The slice of a tensor that belongs to the current step of a loop."""
+    def _row(self, scan: Op, whole: int, tensor: TensorType, loop: int) -> int:
+        """The slice of a tensor that belongs to the current step of a scan."""
+        backwards = scan.attrs["reverse"]
+        trip = scan.operands[scan.attrs["carries"]].type.shape[0]
         number = self._view(whole, tensor)
         row = self.plan.tensors[number]
         if row.loop != -1:
-            raise BiremeError("BM3004", "a scan over a slice of another scan", where=row.name)
+            why = "a scan over a slice of another scan"
+            self.refused.append(BiremeError("BM3004", why, where=scan.node))
         row.loop = loop
         row.loop_stride = tensor.bytes * (-1 if backwards else 1)
         if backwards:

@@ -21,14 +21,11 @@ from bireme.ir.opdef import AttrKind
 
 @dataclass(frozen=True, eq=False)
 class KernelSpec:
-    """See the module's docstring. `symbols` lists the original names of `s0, s1, ...`; `node` names
-    the first place in the model that needs the kernel, for messages.
-    """
+    """See the module's docstring. `symbols` lists the original names of `s0, s1, ...`."""
 
     text: str
     weights: Mapping[str, Array]
     symbols: tuple[str, ...]
-    node: str = ""
 
     @property
     def key(self) -> str:
@@ -65,7 +62,7 @@ def kernel_spec(kernel: Op) -> KernelSpec:
         made = builder.op(op.name, [values[v] for v in op.operands], **attrs)
         values.update(zip(op.results, made.results, strict=True))
     graph.set_outputs([(f"r{i}", values[v]) for i, v in enumerate(block.yields)])
-    return KernelSpec(graph.text(), graph.weights, tuple(names), kernel.node)
+    return KernelSpec(graph.text(), graph.weights, tuple(names))
 
 
 def _symbols(block: Block) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
+from bireme.codegen.build import attempt
 from bireme.codegen.cache import CompiledKernel
 from bireme.codegen.wire import Refusal, Request, receive, send
 from bireme.ir import BiremeError
@@ -25,14 +26,11 @@ def main() -> None:
 
 
 def _serve(request: Request) -> CompiledKernel | Refusal:
-    try:
-        target = find(request.target)
-        level = target.description.levels[request.level]
-        kernel: CompiledKernel = target.compiler()(request.spec, level)
-    except BiremeError as error:
-        return Refusal(error.code, error.detail, error.where, error.hint)
-    except Exception as error:  # whatever TVM raises must reach the user with its kernel's name
-        return Refusal("BM3005", f"{type(error).__name__}: {error}"[-2000:])
+    target = find(request.target)
+    level = target.description.levels[request.level]
+    kernel: CompiledKernel | BiremeError = attempt(target.compiler(), request.spec, level)
+    if isinstance(kernel, BiremeError):
+        return Refusal(kernel.code, kernel.detail, kernel.where, kernel.hint)
     return kernel
 
 

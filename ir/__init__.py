@@ -5,7 +5,7 @@ reference.
 from bireme.ir.builder import Builder
 from bireme.ir.dims import Dim, DimExpr, ceildiv, evaluate, maximum, minimum, parse, product, symbol
 from bireme.ir.dtypes import DType
-from bireme.ir.errors import ERRORS, BiremeError
+from bireme.ir.errors import ERRORS, BiremeError, together
 from bireme.ir.graph import Graph, SymbolRange
 from bireme.ir.opdef import Array, Fusion, OpDef
 from bireme.ir.ops import OPS
@@ -36,4 +36,5 @@ __all__ = [
     "parse",
     "product",
     "symbol",
+    "together",
 ]

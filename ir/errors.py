@@ -6,6 +6,7 @@ own codes, BM4xxx and BM5xxx, stand in `runtime/errors.def`). Codes are never re
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -105,6 +106,11 @@ class BiremeError(Exception):
         self.hint = hint or self.kind.hint
         super().__init__(self._text())
 
+    @property
+    def parts(self) -> Sequence[BiremeError]:
+        """The errors that this one stands for: itself, or those given to `together`."""
+        return (self,)
+
     def at(self, where: str) -> BiremeError:
         """The same error placed at `where`, unless it already names a place."""
         if self.where:
@@ -114,3 +120,34 @@ class BiremeError(Exception):
     def _text(self) -> str:
         place = f" at {self.where}" if self.where else ""
         return f"{self.code}{place}: {self.kind.meaning}: {self.detail} (hint: {self.hint})"
+
+
+class SeveralErrors(BiremeError):
+    """Errors that were found at once; `parts` are they."""
+
+    def __init__(self, parts: Sequence[BiremeError]) -> None:
+        self._parts = tuple(parts)
+        lines = "".join(
+            f"\n  {p.code + ' at ' if p.code != parts[0].code else ''}{p.where}: {p.detail}"
+            for p in parts
+        )
+        hints = {p.hint for p in parts}
+        super().__init__(
+            parts[0].code,
+            f"{counted(len(parts), 'place')}:{lines}",
+            hint=hints.pop() if len(hints) == 1 else "",
+        )
+
+    @property
+    def parts(self) -> Sequence[BiremeError]:
+        return self._parts
+
+    def at(self, where: str) -> BiremeError:  # noqa: ARG002 - each part has a place of its own
+        return self
+
+
+def together(errors: Iterable[BiremeError]) -> BiremeError:
+    """One error for all of `errors`, each place and detail named once; at least one is needed."""
+    parts = [part for error in errors for part in error.parts]
+    distinct = list({(p.code, p.where, p.detail): p for p in parts}.values())
+    return distinct[0] if len(distinct) == 1 else SeveralErrors(distinct)

@@ -1,8 +1,9 @@
 """The table of targets: the one place where a new target is added.
 
 A target's module is imported only when it is asked for; it defines `CHIPS`, descriptions by chip
-name, and `compile_kernel`, which turns a kernel's specification into code for one of the chip's
-levels.
+name, and two functions of a kernel's specification and one of the chip's levels: `emit_kernel`
+chooses a template and emits it, `compile_kernel` goes on to object code. What can be compiled is
+for `emit_kernel` to say, so that `bireme check` answers without a backend compiler.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from bireme.targets.description import Description, InstructionSet
 _CHIPS = {"x86": "bireme.targets.x86.chips"}
 _COMPILERS = {"x86": "bireme.targets.x86.compiler"}
 
+# (specification, level) → codegen's `Emitted` or `CompiledKernel`. Raises BM3004, BM3005.
+KernelFunction = Callable[[Any, InstructionSet], Any]
+
 
 @dataclass(frozen=True)
 class Target:
@@ -29,11 +33,18 @@ class Target:
     def name(self) -> str:
         return f"{self.description.target}:{self.description.chip}"
 
-    def compiler(self) -> Callable[[Any, InstructionSet], Any]:
+    def compiler(self) -> KernelFunction:
         """The function that compiles a kernel; imports the target's code generator."""
+        return self._function("compile_kernel")
+
+    def emitter(self) -> KernelFunction:
+        """The function that emits a kernel, the first half of `compiler`."""
+        return self._function("emit_kernel")
+
+    def _function(self, name: str) -> KernelFunction:
         module = import_module(_COMPILERS[self.description.target])
-        compiler: Callable[[Any, InstructionSet], Any] = module.compile_kernel
-        return compiler
+        function: KernelFunction = getattr(module, name)
+        return function
 
 
 def names() -> list[str]:
@@ -50,6 +61,11 @@ def find(name: str) -> Target:
         if chip in chips:
             return Target(chips[chip])
     raise BiremeError("BM3003", f"expected one of {', '.join(names())}; found {name!r}")
+
+
+def matching(name: str) -> list[Target]:
+    """All targets for `all`, else the one that `find` gives."""
+    return [find(each) for each in names()] if name == "all" else [find(name)]
 
 
 def _chips(target: str) -> Mapping[str, Description]:

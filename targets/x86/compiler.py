@@ -8,6 +8,8 @@ from bireme.codegen.kernel import emit_kernel
 from bireme.codegen.spec import KernelSpec
 from bireme.targets.description import InstructionSet
 
+__all__ = ["compile_kernel", "emit_kernel"]
+
 
 def compile_kernel(spec: KernelSpec, level: InstructionSet) -> CompiledKernel:
     """Compiles one kernel for one level. Raises BM3004 or BM3005."""

@@ -91,7 +91,7 @@ def conv_group(
     ids=lambda value: "" if isinstance(value, dict) else None,
 )
 def test_convolution(case, sizes):
-    assert template_of(kernel_spec(case).graph()) is convolution.emit
+    assert template_of(kernel_spec(case).graph()).name == "convolution"
     check(case, sizes=sizes)
 
 
@@ -130,7 +130,7 @@ def matmul_group(a, b, transposed=False, epilogue=True, dtype=F32):
     ids=lambda value: "" if isinstance(value, dict) else None,
 )
 def test_matmul(case, sizes):
-    assert template_of(kernel_spec(case).graph()) is matmul.emit
+    assert template_of(kernel_spec(case).graph()).name == "matmul"
     check(case, sizes=sizes)
 
 
