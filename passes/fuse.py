@@ -38,6 +38,8 @@ _ROLES_BY_NAME = {
 }
 
 _GENERATED = ("iota", "dim_values")
+# A kernel stores into the inner part of at most two spatial axes (of a blocked result).
+_MOST_PADDED_AXES = 5
 
 
 def _outside(graph: Graph) -> list[str]:
@@ -155,7 +157,7 @@ def _nodes(ops: Sequence[Op]) -> list[Node]:
             shape=op.results[0].type.shape if op.results else (),
             reads=tuple(reads[i]),
             escapes=any(user.is_terminator for v in op.results for user, _ in v.uses),
-            zero_pad=pads_with_zeros(op),
+            zero_pad=pads_with_zeros(op) and op.result.type.rank <= _MOST_PADDED_AXES,
         )
         for i, op in enumerate(ops)
     ]

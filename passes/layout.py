@@ -31,7 +31,7 @@ _LEAST_SIZE = 16
 
 @dataclass(frozen=True)
 class Layout(Pass):
-    """Gives 2-D float32 convolutions, and what stands between them, a channel-blocked layout.
+    """Gives float32 convolutions, and what stands between them, a channel-blocked layout.
 
     Before::
 
@@ -52,8 +52,9 @@ class Layout(Pass):
     which conversions and padding cost the fewest bytes, at the typical sizes of symbols
     (`assignment`). A convolution of a concat whose parts fill no whole blocks becomes a sum of
     convolutions. Convolutions of few input channels read plain tensors (`in_block` 1), depthwise
-    ones have a filter for each lane; other groups, and fewer than a quarter of a block of filters,
-    stay plain.
+    ones have a filter for each lane; groups are merged until they hold whole blocks. Groups so
+    narrow that the zeros would cost too much, and fewer than a quarter of a block of filters, stay
+    plain.
     """
 
     name: ClassVar[str] = "layout"
@@ -98,7 +99,7 @@ def _blocked_conv(op: Op, block: int) -> _Conv | None:
         return None
     x, w = op.operands
     count, filters = channels(x.type) or x.type.shape[1], w.type.shape[0]
-    if len(op.attrs["strides"]) != 2 or x.type.dtype is not DType.F32 or w.constant is None:
+    if x.type.dtype is not DType.F32 or w.constant is None:
         return None
     if not isinstance(count, int) or not isinstance(filters, int) or 4 * filters < block:
         return None
@@ -107,31 +108,41 @@ def _blocked_conv(op: Op, block: int) -> _Conv | None:
         return _Conv(depthwise=False, takes=None if count < block else Form.BLOCKED)
     if groups == count == filters:
         return _Conv(depthwise=True, takes=Form.BLOCKED)
-    return None
+    whole = count // groups % block == 0 and filters // groups % block == 0
+    return _Conv(depthwise=False, takes=Form.BLOCKED) if whole else None
 
 
-def _without_groups(op: Op, block: int) -> None:
-    """Makes a convolution of few groups a dense one, with zeros where groups do not see each other.
+def _merge_groups(op: Op, block: int) -> None:
+    """Merges groups of a convolution until each has whole blocks of channels and filters, or all of
+    few groups; weights are zero where groups did not see each other.
 
-    Blocks of channels and groups rarely fit; the zeros cost less than leaving the blocked layout.
+    The zeros cost less than leaving the blocked layout.
     """
     x, w = op.operands
     weights, groups = w.constant, op.attrs["groups"]
-    few = 1 < groups <= _MOST_MERGED_GROUPS and x.type.shape[1] != groups
-    if op.attrs["out_block"] > 1 or weights is None or not few:
+    count = x.type.shape[1]
+    if op.attrs["out_block"] > 1 or weights is None or count == groups:
         return
-    filters, count = weights.shape[0] // groups, weights.shape[1]
-    dense = np.zeros((weights.shape[0], count * groups, *weights.shape[2:]), weights.dtype)
+    filters, depth = weights.shape[0] // groups, weights.shape[1]
+    merged = next(
+        n
+        for n in range(1, groups + 1)
+        if n == groups or groups % n == n * depth % block == n * filters % block == 0
+    )
+    if not 1 < merged <= _MOST_MERGED_GROUPS:
+        return
+    wide = np.zeros((weights.shape[0], merged * depth, *weights.shape[2:]), weights.dtype)
     for number in range(groups):
         rows = slice(number * filters, (number + 1) * filters)
-        dense[rows, number * count : (number + 1) * count] = weights[rows]
+        first = number % merged * depth
+        wide[rows, first : first + depth] = weights[rows]
     b = Builder(op.graph, before=op)
-    operands = [x, b.constant(dense, weight_name(w))]
-    merged = b.op("conv", operands, **{**op.attrs, "groups": 1})
-    if _blocked_conv(merged, block) is None:
-        merged.erase()
+    operands = [x, b.constant(wide, weight_name(w))]
+    new = b.op("conv", operands, **{**op.attrs, "groups": groups // merged})
+    if _blocked_conv(new, block) is None:
+        new.erase()
         return
-    op.replace_with(merged.results)
+    op.replace_with(new.results)
 
 
 def _split_over_concat(op: Op, block: int) -> None:
@@ -199,21 +210,22 @@ def _layout_block(block: Block, size: int, hints: Mapping[str, int], tally: _Tal
         for inner in op.blocks:
             _layout_block(inner, size, hints, tally)
         if op.name == "conv" and op.attrs["groups"] > 1:
-            _without_groups(op, size)
+            _merge_groups(op, size)
         elif _blocked_conv(op, size):
             _split_over_concat(op, size)
     for op in block.ops:
         tally.convolutions += op.name == "conv"
         if _blocked_conv(op, size):
             _explicit_padding(op)
+    if not any(_blocked_conv(op, size) for op in block.ops):
+        return
     plan = _Plan(block, size, hints)
-    if plan.convs:
-        tally.blocked += len(plan.convs)
-        _Rewriter(size, plan).rewrite(block)
+    tally.blocked += len(plan.convs)
+    _Rewriter(size, plan).rewrite(block)
 
 
-# More groups would cost more in zeros than the blocked layout gains.
-_MOST_MERGED_GROUPS = 4
+# Merging more groups would cost more in zeros than the blocked layout gains.
+_MOST_MERGED_GROUPS = 8
 # A view moves nothing, but nothing fuses across it.
 _VIEW_COST = 1000
 # Between equals, the op fuses with the convolution before it and the conversion comes later.
@@ -304,9 +316,9 @@ class _Plan:
 
 
 def is_reshape(tensor: TensorType, block: int) -> bool:
-    """Whether a conversion between `[N, C, H, W]` and the blocked form moves nothing."""
+    """Whether a conversion between `[N, C, *S]` and the blocked form moves nothing."""
     count = channels(tensor)
-    return count is not None and count % block == 0 and tensor.shape[2:] == (1, 1)
+    return count is not None and count % block == 0 and all(d == 1 for d in tensor.shape[2:])
 
 
 def _bytes(tensor: TensorType, hints: Mapping[str, int]) -> int:
@@ -346,7 +358,8 @@ class _Rewriter:
     def _other(self, op: Op, b: Builder) -> Value:
         rule = rule_for(op)
         assert rule is not None
-        return rule.rewrite(op, lambda value, fill: self._pack(value, fill, b), b)
+        rank = max(v.type.rank for v in (*op.operands, *op.results))
+        return rule.rewrite(op, lambda value, fill: self._pack(value, rank, fill, b), b)
 
     def _conv(self, op: Op, b: Builder) -> Value:
         x, w = op.operands
@@ -360,12 +373,12 @@ class _Rewriter:
         else:
             packed = pack_filters(weights, in_block, self.size)
         attrs = {**op.attrs, "in_block": in_block, "out_block": self.size}
-        operand = x if plain else self._pack(x, 0.0, b)
+        operand = x if plain else self._pack(x, x.type.rank, 0.0, b)
         filters = b.constant(packed, weight_name(w))
         return b.op("conv", [operand, filters], **attrs).result
 
-    def _pack(self, value: Value, fill: float, b: Builder) -> Value:
-        """The blocked form of an operand, as an op made from it can read it."""
+    def _pack(self, value: Value, rank: int, fill: float, b: Builder) -> Value:
+        """The blocked form of an operand of `rank` axes, as an op made from it can read it."""
         if value in self._blocked:
             return self._blocked[value]
         array = value.constant
@@ -373,7 +386,7 @@ class _Rewriter:
             result: Value = value if value.type.rank == 0 else b.reshape(value, shape=())
             return result
         if array is not None:
-            packed = pack_constant(array, self.size, fill)
+            packed = pack_constant(array, rank, self.size, fill)
             return b.constant(packed, weight_name(value))
         batch, count, *spatial = value.type.shape
         if count == 1:

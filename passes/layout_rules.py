@@ -1,6 +1,6 @@
 """How ops work on channel-blocked tensors: one rule for each kind of op.
 
-A blocked tensor `[N, ceil(C / b), H, W, b]` stands for `[N, C, H, W]`. Where C is not a multiple of
+A blocked tensor `[N, ceil(C / b), *S, b]` stands for `[N, C, *S]`. Where C is not a multiple of
 b the last block has *spare lanes*. A convolution reads them and multiplies by zero weights, so they
 must be finite numbers. A rule therefore says what the spare lanes of its results may hold, given
 those of its operands (which are zero when an operand was packed from a plain tensor); an op that
@@ -16,7 +16,7 @@ from math import prod
 
 import numpy as np
 
-from bireme.ir import Builder, DType, Fusion, Op, TensorType, Value
+from bireme.ir import Builder, Dim, DType, Fusion, Op, TensorType, Value
 from bireme.ir.opdef import Array
 from bireme.ir.reference import run_op
 from bireme.passes.values import uniform
@@ -26,6 +26,8 @@ from bireme.passes.values import uniform
 Lanes = frozenset[float]
 ZERO: Lanes = frozenset({0.0})
 MOST_LANE_VALUES = 16
+# Of tensors with one to three spatial axes.
+_RANKS = (3, 4, 5)
 
 # Gives the blocked form of an operand; `fill` is what the spare lanes of a constant hold.
 Pack = Callable[[Value, float], Value]
@@ -45,23 +47,30 @@ class BlockRule:
 
 
 def channels(tensor: TensorType) -> int | None:
-    """C of a tensor `[N, C, H, W]` that may be blocked, else None."""
-    if tensor.rank != 4 or tensor.dtype not in (DType.F32, DType.BOOL):
+    """C of a tensor `[N, C, *S]` that may be blocked, else None."""
+    if tensor.rank not in _RANKS or tensor.dtype not in (DType.F32, DType.BOOL):
         return None
     size = tensor.shape[1]
     return size if isinstance(size, int) and size > 1 else None
 
 
-def pack_constant(array: Array, block: int, fill: float) -> Array:
-    """A constant that broadcasts to `[N, C, H, W]`, blocked; axes of size 1 keep broadcasting."""
-    full = array.reshape((1,) * (4 - array.ndim) + array.shape)
+def pack_constant(array: Array, rank: int, block: int, fill: float) -> Array:
+    """A constant that broadcasts to `rank` axes `[N, C, *S]`, blocked; axes of size 1 keep
+    broadcasting.
+    """
+    full = array.reshape((1,) * (rank - array.ndim) + array.shape)
     batch, count, *spatial = full.shape
     if count == 1:
         return full[..., None]
-    spare = -count % block
-    padded = np.pad(full, ((0, 0), (0, spare), (0, 0), (0, 0)), constant_values=fill)
+    spare = [(0, 0), (0, -count % block), *[(0, 0)] * len(spatial)]
+    padded = np.pad(full, spare, constant_values=fill)
     blocked = padded.reshape(batch, -1, block, *spatial)
     return np.ascontiguousarray(np.moveaxis(blocked, 2, -1))
+
+
+def _channel_size(tensor: TensorType, rank: int) -> Dim:
+    """Size on the channel axis of a tensor that broadcasts to `rank` axes."""
+    return tensor.shape[1 - rank] if tensor.rank >= rank - 1 else 1
 
 
 # --- pointwise ------------------------------------------------------------------------------------
@@ -73,17 +82,19 @@ def _fill(op: Op, index: int) -> float:
 
 
 def _pointwise_fits(op: Op, _block: int) -> bool:
-    count = channels(op.result.type)
-    return count is not None and all(_broadcasts(v, count) for v in op.operands)
+    return channels(op.result.type) is not None and all(
+        _broadcasts(v, op.result.type) for v in op.operands
+    )
 
 
-def _broadcasts(value: Value, count: int) -> bool:
+def _broadcasts(value: Value, result: TensorType) -> bool:
     """Whether a pointwise op can read the value's blocked form."""
-    if value.type.elements == 1 or channels(value.type) == count:
+    if value.type.elements == 1:
         return True
+    size = _channel_size(value.type, result.rank)
     if value.constant is not None:
-        return value.type.rank < 3 or value.type.shape[-3] in (1, count)
-    return value.type.rank == 4 and value.type.shape[1] == 1
+        return size in (1, result.shape[1])
+    return value.type.rank == result.rank and (size == 1 or channels(value.type) == result.shape[1])
 
 
 def _pointwise_lanes(op: Op, lanes: Sequence[Lanes]) -> Lanes | None:
@@ -122,13 +133,19 @@ def _pool(op: Op, pack: Pack, b: Builder) -> Value:
 
 
 def _reduce_fits(op: Op, _block: int) -> bool:
-    return channels(op.operands[0].type) is not None and op.attrs["axes"] == (2, 3)
+    return channels(op.operands[0].type) is not None and _all_spatial(op) == op.attrs["axes"]
 
 
 def _reduce(op: Op, pack: Pack, b: Builder) -> Value:
-    """Over H and W; the axes stay, and a reshape behind takes them away where that was asked."""
+    """Over all spatial axes; they stay, and a reshape behind takes them away where that was
+    asked.
+    """
     x = pack(op.operands[0], 0.0)
-    return b.op(op.name, [x], axes=(2, 3), keepdims=True).result
+    return b.op(op.name, [x], axes=_all_spatial(op), keepdims=True).result
+
+
+def _all_spatial(op: Op) -> tuple[int, ...]:
+    return tuple(range(2, op.operands[0].type.rank))
 
 
 def _pad_fits(op: Op, _block: int) -> bool:
@@ -241,7 +258,7 @@ def spare_lanes(op: Op, operands: Sequence[Lanes | None]) -> Lanes | None:
 def constant_lanes(op: Op, index: int) -> Lanes | None:
     """Spare lanes of an operand that is a constant; None when they are not known."""
     value = op.operands[index]
-    if value.type.rank >= 3 and value.type.shape[-3] != 1:
+    if _channel_size(value.type, op.result.type.rank) != 1:
         return frozenset({_fill(op, index)})
     number = uniform(value)
     return None if number is None else frozenset({float(number)})

@@ -428,30 +428,35 @@ class _Kernel:
         count: Expr,
         span: tuple[Expr, ...],
     ) -> None:
-        emit = self.emit_
-        top, left = pad.attrs["before"][-3:-1]
-        bottom, right = pad.attrs["after"][-3:-1]
-        rows, width = (emit.dim(d) for d in pad.operands[0].type.shape[-3:-1])
-        first_row, last_row = span[0], span[1]
+        emit, form = self.emit_, self.form
+        # A row of one axis has nothing above and below it.
+        top, left = (0, *pad.attrs["before"][2:-1])[-2:]
+        bottom, right = (0, *pad.attrs["after"][2:-1])[-2:]
+        rows, width = (emit.dim(d) for d in form.rows)
+        first_row, last_row, start, end = span
         vector = tirx.Ramp(index(0), index(1), COLUMNS)
-        whole = width + emit.dim(left) + emit.dim(right)
+        shift = (0, 0, *pad.attrs["before"][2:-1], 0)
+        inner_row, inner = index(0) - emit.dim(top), index(0) - emit.dim(left)
+        whole = width + emit.dim(right)
 
-        def clear(block: Expr, row: Expr, start: Expr, length: Expr) -> None:
-            with emit.loop("x", length, start=start) as x:
-                at = buffer.offset([*batch, block, row, x, vector])
-                emit.store(buffer, at, const(0.0, "float32"))
+        def clear(block: Expr, row: Expr, begin: Expr, end: Expr) -> None:
+            with emit.loop("x", emit.bind(end - begin), start=begin) as x:
+                at = form.place(batch, block, (row, x), vector)
+                target = [i + emit.dim(s) for i, s in zip(at, shift, strict=True)]
+                emit.store(buffer, buffer.offset(target), const(0.0, "float32"))
 
         with emit.loop("border", count, start=first) as block:
             with emit.loop("row", emit.bind(last_row - first_row), start=first_row) as row:
-                inner = emit.bind(row + emit.dim(top))
-                clear(block, inner, index(0), emit.dim(left))
-                clear(block, inner, emit.bind(width + emit.dim(left)), emit.dim(right))
-            with emit.when(first_row == index(0)), emit.loop("row", emit.dim(top)) as row:
-                clear(block, row, index(0), whole)
-            with emit.when(last_row == rows):
-                below = emit.bind(rows + emit.dim(top))
-                with emit.loop("row", emit.dim(bottom), start=below) as row:
-                    clear(block, row, index(0), whole)
+                with emit.when(start == index(0)):
+                    clear(block, row, inner, index(0))
+                with emit.when(end == width):
+                    clear(block, row, width, whole)
+            above = emit.when(tirx.And(first_row == index(0), start == index(0)))
+            with above, emit.loop("row", emit.dim(top), start=inner_row) as row:
+                clear(block, row, inner, whole)
+            below = emit.when(tirx.And(last_row == rows, end == width))
+            with below, emit.loop("row", emit.dim(bottom), start=rows) as row:
+                clear(block, row, inner, whole)
 
 
 def _lanes_of(emit: Emitter, sums: Buffer, start: Expr | None = None) -> Callable[[Expr], Expr]:
@@ -525,11 +530,13 @@ def _downstream(anchor: Op | None) -> list[Op]:
 
 
 def _is_zero_border(pad: Op | None, anchor: Op) -> bool:
-    """Whether a pad adds zeros around the two spatial axes of a channel-blocked result."""
+    """Whether a pad adds zeros around the one or two spatial axes of a channel-blocked result."""
     if pad is None or pad.attrs["mode"] != "constant" or anchor.attrs.get("out_block") != COLUMNS:
         return False
     rank = pad.result.type.rank
-    outer = [*range(rank - 3), rank - 1]
+    if rank > 5:
+        return False
+    outer = [0, 1, rank - 1]
     if any(pad.attrs[side][axis] != 0 for side in ("before", "after") for axis in outer):
         return False
     if len(pad.operands) < 2:

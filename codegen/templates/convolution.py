@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tvm import tirx
 
 from bireme.codegen.evaluate import Index
 from bireme.codegen.templates import contraction
-from bireme.codegen.templates.common import Emission, Work
+from bireme.codegen.templates.common import Emission, Work, unravel
 from bireme.codegen.templates.contraction import Form, RowIndex
 from bireme.codegen.templates.tiles import COLUMNS
 from bireme.codegen.tir import Expr, index
-from bireme.ir import Graph, Op
+from bireme.ir import Dim, Graph, Op, product
 
 
 def matches(graph: Graph) -> bool:
-    """Whether the group is a 2-D convolution to blocks of 16 channels, dense or depthwise, without
-    pads.
+    """Whether the group is a convolution to blocks of 16 channels, dense, in groups of whole blocks
+    or depthwise, without pads.
     """
     anchor = contraction.anchor_of(graph)
     if anchor is None or anchor.name != "conv":
         return False
     attrs = anchor.attrs
-    dense = anchor.operands[1].type.rank == 6 and attrs["groups"] == 1
-    depthwise = anchor.operands[1].type.rank == 4
     return (
         attrs["out_block"] == COLUMNS
-        and len(attrs["strides"]) == 2
-        and (dense or depthwise)
+        and len(attrs["strides"]) <= 3
         and not any(attrs["pads"])
         and anchor.operands[1] in graph.inputs
     )
@@ -36,71 +35,91 @@ def emit(e: Emission) -> Work:
     """Emits the kernel of a group that `matches`."""
     anchor = contraction.anchor_of(e.graph)
     assert anchor is not None
-    depthwise = anchor.operands[1].type.rank == 4
+    depthwise = anchor.operands[1].type.rank == len(anchor.attrs["strides"]) + 2
     return contraction.emit(e, _depthwise(e, anchor) if depthwise else _dense(e, anchor))
 
 
 def _dense(e: Emission, conv: Op) -> Form:
+    """Groups are a batch axis: each has blocks of its own, in the operand and in the result."""
     x, w = conv.operands
-    batch, blocks, height, width, _ = conv.result.type.shape
-    _, in_blocks, kernel_y, kernel_x, inner, _ = w.type.shape
+    batch, _, *spatial, _ = conv.result.type.shape
+    blocks, in_blocks, *kernel, inner, _ = w.type.shape
     filters = e.arguments[e.graph.inputs.index(w)]
-    plain = conv.attrs["in_block"] == 1
+    plain, groups = conv.attrs["in_block"] == 1, conv.attrs["groups"]
+    blocks = blocks // groups
+
+    def block_of(batch: Index, block: Expr, blocks: Dim) -> Expr:
+        return block if groups == 1 else batch[1] * e.emit.dim(blocks) + block
 
     def left(batch: Index, block: Expr, row: RowIndex, term: Index) -> Expr:
-        in_block, ky, kx, channel = term
-        at = [*batch, in_block, *_source(conv, row, ky, kx)]
+        in_block, *taps, channel = term
+        at = [batch[0], block_of(batch, in_block, in_blocks), *_source(e, conv, row, taps)]
         return e.evaluator.at(x, at if plain else [*at, channel])
 
     def right(batch: Index, block: Expr, lane: Expr, term: Index) -> Expr:
-        return e.emit.load(filters, filters.offset([block, *term, lane]))
+        return e.emit.load(filters, filters.offset([block_of(batch, block, blocks), *term, lane]))
+
+    def place(batch: Index, block: Expr, row: RowIndex, lane: Expr) -> Index:
+        return [batch[0], block_of(batch, block, blocks), *_position(e, conv, row), lane]
 
     return Form(
         anchor=conv.result,
-        batch=(batch,),
-        rows=(height, width),
+        batch=(batch,) if groups == 1 else (batch, groups),
+        rows=_rows(spatial),
         columns=blocks * COLUMNS,
-        terms=(in_blocks, kernel_y, kernel_x, inner),
+        terms=(in_blocks, *kernel, inner),
         left=left,
         right=right,
-        place=_place,
+        place=place,
     )
 
 
 def _depthwise(e: Emission, conv: Op) -> Form:
     x, w = conv.operands
-    batch, blocks, height, width, _ = conv.result.type.shape
-    _, kernel_y, kernel_x, _ = w.type.shape
+    batch, blocks, *spatial, _ = conv.result.type.shape
+    _, *kernel, _ = w.type.shape
     filters = e.arguments[e.graph.inputs.index(w)]
     lanes = tirx.Ramp(index(0), index(1), COLUMNS)
 
     def left(batch: Index, block: Expr, row: RowIndex, term: Index) -> Expr:
-        return e.evaluator.at(x, [*batch, block, *_source(conv, row, *term), lanes])
+        return e.evaluator.at(x, [*batch, block, *_source(e, conv, row, term), lanes])
 
     def right(batch: Index, block: Expr, lane: Expr, term: Index) -> Expr:
         return e.emit.load(filters, filters.offset([block, *term, lane]))
 
+    def place(batch: Index, block: Expr, row: RowIndex, lane: Expr) -> Index:
+        return [*batch, block, *_position(e, conv, row), lane]
+
     return Form(
         anchor=conv.result,
         batch=(batch,),
-        rows=(height, width),
+        rows=_rows(spatial),
         columns=blocks * COLUMNS,
-        terms=(kernel_y, kernel_x),
+        terms=tuple(kernel),
         left=left,
         right=right,
-        place=_place,
+        place=place,
         unroll=True,
     )
 
 
-def _place(batch: Index, block: Expr, row: RowIndex, lane: Expr) -> Index:
-    return [*batch, block, row[0], row[1], lane]
+def _rows(spatial: Sequence[Dim]) -> tuple[Dim, Dim]:
+    """Spatial axes as two: all but the last one together, and the last."""
+    return product(spatial[:-1]), spatial[-1]
 
 
-def _source(conv: Op, row: RowIndex, ky: Expr, kx: Expr) -> Index:
+def _position(e: Emission, conv: Op, row: RowIndex) -> Index:
+    """Where a row stands on the spatial axes of the result."""
+    outer = [e.emit.dim(d) for d in conv.result.type.shape[2:-2]]
+    first = [row[0]] if len(outer) == 1 else unravel(e.emit, row[0], outer)
+    return [*first, row[1]]
+
+
+def _source(e: Emission, conv: Op, row: RowIndex, taps: Index) -> Index:
     """Where in the input a tap of the kernel reads for an output position."""
     strides, dilations = conv.attrs["strides"], conv.attrs["dilations"]
+    position = _position(e, conv, row)
     return [
         at * index(stride) + tap * index(dilation)
-        for at, stride, tap, dilation in zip(row, strides, (ky, kx), dilations, strict=True)
+        for at, stride, tap, dilation in zip(position, strides, taps, dilations, strict=True)
     ]

@@ -20,28 +20,39 @@ N, H, W = symbol("n"), symbol("h"), symbol("w")
 
 
 def conv_group(
-    x, filters, stride=1, dilation=1, depthwise=False, plain=False, pad=0, residual=False, dtype=F32
+    x,
+    filters,
+    stride=1,
+    dilation=1,
+    depthwise=False,
+    plain=False,
+    pad=0,
+    residual=False,
+    groups=1,
+    dtype=F32,
 ):
     """Conv → + bias → (+ residual) → relu → (pad), on channel blocks."""
+    rank = len(filters) - 1
     channels = x[1] if plain else x[1] * COLUMNS
     if depthwise:
         w = (x[1], *filters[1:], COLUMNS)
     else:
         inner = 1 if plain else COLUMNS
-        w = (filters[0], channels // inner, *filters[1:], inner, COLUMNS)
+        w = (filters[0], channels // groups // inner, *filters[1:], inner, COLUMNS)
     attrs = {
-        "strides": (stride, stride),
-        "pads": (0, 0, 0, 0),
-        "dilations": (dilation, dilation),
-        "groups": channels if depthwise else 1,
+        "strides": (stride,) * rank,
+        "pads": (0,) * 2 * rank,
+        "dilations": (dilation,) * rank,
+        "groups": channels if depthwise else groups,
         "in_block": 1 if plain else COLUMNS,
         "out_block": COLUMNS,
     }
-    inputs = [TensorType(dtype, x), TensorType(dtype, w), TensorType(dtype, (w[0], 1, 1, COLUMNS))]
+    bias = (w[0], *(1,) * rank, COLUMNS)
+    inputs = [TensorType(dtype, shape) for shape in (x, w, bias)]
     if residual:
         spatial = [
             (size - (k - 1) * dilation - 1) // stride + 1
-            for size, k in zip(x[2:4], filters[1:], strict=True)
+            for size, k in zip(x[2 : 2 + rank], filters[1:], strict=True)
         ]
         inputs.append(TensorType(dtype, (x[0], w[0], *spatial, COLUMNS)))
 
@@ -51,7 +62,7 @@ def conv_group(
             y = b.add(y, other)
         y = b.relu(y)
         if pad:
-            border = (0, 0, pad, pad, 0)
+            border = (0, 0, *(pad,) * rank, 0)
             y = b.pad(y, before=border, after=border, mode="constant")
         return y
 
@@ -65,20 +76,7 @@ def conv_group(
         (conv_group((2, 1, 7, 7, 16), (2, 1, 1), residual=True), {}),
         (conv_group((1, 2, 13, 29, 16), (1, 3, 3), stride=2, residual=True), {}),
         (conv_group((1, 1, 12, 16, 16), (5, 3, 1), dilation=2), {}),
-        (
-            conv_group(
-                (
-                    1,
-                    3,
-                    21,
-                    15,
-                ),
-                (2, 7, 7),
-                stride=2,
-                plain=True,
-            ),
-            {},
-        ),
+        (conv_group((1, 3, 21, 15), (2, 7, 7), stride=2, plain=True), {}),
         (conv_group((1, 2, 10, 8, 16), (2, 1, 1), pad=1), {}),
         (conv_group((1, 2, 9, 30, 16), (2, 3, 3), pad=2), {}),
         (conv_group((1, 3, 10, 19, 16), (3, 3, 3), depthwise=True), {}),
@@ -87,6 +85,17 @@ def conv_group(
         (conv_group((N, 2, H, W, 16), (2, 1, 1), residual=True), {"n": 1, "h": 9, "w": 11}),
         (conv_group((1, 2, H, W, 16), (2, 3, 3), depthwise=True), {"h": 3, "w": 40}),
         (conv_group((1, 1, H, W, 16), (1, 3, 3)), {"h": 3, "w": 3}),
+        (conv_group((2, 4, 7, 9, 16), (6, 3, 3), groups=2, pad=1), {}),
+        (conv_group((N, 3, H, W, 16), (3, 3, 3), groups=3), {"n": 2, "h": 5, "w": 18}),
+        (conv_group((2, 2, 300, 16), (3, 5), pad=2, residual=True), {}),
+        (conv_group((1, 4, 200, 16), (4, 3), stride=2, groups=2, pad=1), {}),
+        (conv_group((N, 2, W, 16), (2, 3), dilation=2, pad=3), {"n": 2, "w": 150}),
+        (conv_group((1, 1, 170), (2, 10), stride=5, plain=True), {}),
+        (conv_group((1, 2, W, 16), (2, 7), depthwise=True, pad=3), {"w": 131}),
+        (conv_group((2, 2, 5, 6, 9, 16), (2, 3, 3, 3), residual=True), {}),
+        (conv_group((1, 2, N, H, W, 16), (1, 2, 3, 3), stride=2), {"n": 5, "h": 7, "w": 21}),
+        (conv_group((1, 3, 4, 8, 8), (1, 3, 3, 3), plain=True), {}),
+        (conv_group((1, 2, 4, 5, 6, 16), (2, 3, 3, 3), depthwise=True), {}),
     ],
     ids=lambda value: "" if isinstance(value, dict) else None,
 )

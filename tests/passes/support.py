@@ -50,9 +50,11 @@ class Net:
 
     def conv(self, x, filters, kernel=3, *, pad=None, stride=1, groups=1, node=""):
         self.b.at(node)
-        w = self.weight(filters, x.type.shape[1] // groups, kernel, kernel, name=f"{node}.w")
-        pads = (kernel // 2 if pad is None else pad,) * 4
-        return self.b.conv(x, w, strides=(stride,) * 2, pads=pads, dilations=(1, 1), groups=groups)
+        rank = x.type.rank - 2
+        w = self.weight(filters, x.type.shape[1] // groups, *(kernel,) * rank, name=f"{node}.w")
+        pads = (kernel // 2 if pad is None else pad,) * 2 * rank
+        strides, dilations = (stride,) * rank, (1,) * rank
+        return self.b.conv(x, w, strides=strides, pads=pads, dilations=dilations, groups=groups)
 
     def batch_norm(self, x):
         c = x.type.shape[1]

@@ -131,14 +131,32 @@ def test_concat_slice_resize_and_pools_work_on_blocks():
     assert ops.count("unpack_channels") == 1
 
 
-@pytest.mark.parametrize(("groups", "width"), [(2, 32), (3, 24), (4, 16)])
-def test_a_few_groups_are_made_one(groups, width):
+@pytest.mark.parametrize(
+    ("groups", "width", "left"),
+    [(2, 32, 2), (3, 24, 1), (4, 16, 1), (8, 32, 2), (32, 128, 8), (5, 20, 1), (4, 96, 2)],
+)
+def test_groups_are_merged_to_whole_blocks(groups, width, left):
     net = Net()
     x = net.input("x", "n", 3, "h", "w")
     y = net.conv(net.conv(x, width, 3, node="a"), 2 * width, 3, groups=groups, node="b")
-    ops, gain = laid_out(net, y)
-    assert ops == ["pad", "conv", "pad", "conv", "unpack_channels"]
+    graph = net.done(y)
+    with same_results(graph, tolerance=1e-5, sizes=SIZES):
+        (gain,) = apply(graph, Layout())
     assert gain.startswith("blocked 2 of 2")
+    assert [op.attrs["groups"] for op in graph.body.ops if op.name == "conv"] == [1, left]
+
+
+@pytest.mark.parametrize("shape", [("n", 24, "w"), ("n", 24, "h", "w", 5)])
+def test_one_and_three_spatial_axes(shape):
+    net = Net()
+    x = net.input("x", *shape)
+    y = net.b.relu(net.conv(x, 40, 3, node="a"))
+    y = net.b.add(y, net.weight(40, *(1,) * (len(shape) - 2)))
+    gate = net.b.sigmoid(net.b.reduce_mean(y, axes=tuple(range(2, len(shape)))))
+    y = net.b.mul(net.conv(y, 40, 3, groups=40, node="depthwise"), gate)
+    ops, gain = laid_out(net, net.conv(y, 16, 1, node="b"))
+    assert ops.count("pack_channels") == ops.count("unpack_channels") == 1
+    assert gain.startswith("blocked 3 of 3")
 
 
 def test_a_convolution_of_a_concat_of_broken_blocks_is_a_sum():
@@ -189,7 +207,7 @@ def test_broadcast_operands_of_every_shape():
     "build",
     [
         lambda net, x: net.conv(x, 3, 3, node="few filters"),
-        lambda net, x: net.conv(x, 16, 3, groups=8, node="groups"),
+        lambda net, x: net.conv(x, 16, 3, groups=16, node="groups"),
         lambda net, x: net.b.conv(
             x, net.b.relu(net.input("w", 16, 32, 1, 1)), strides=(1, 1), pads=(0,) * 4,
             dilations=(1, 1),
@@ -244,10 +262,11 @@ def test_packing_of_filters():
 
 def test_packing_of_constants():
     c = np.arange(20, dtype=np.float32).reshape(20, 1, 1)
-    packed = pack_constant(c, 16, 1.0)
+    packed = pack_constant(c, 4, 16, 1.0)
     assert packed.shape == (1, 2, 1, 1, 16)
     assert packed[0, 1, 0, 0].tolist() == [16, 17, 18, 19] + [1.0] * 12
-    assert pack_constant(np.ones((5, 7), np.float32), 16, 0.0).shape == (1, 1, 5, 7, 1)
+    assert pack_constant(c[..., 0], 3, 16, 0.0).shape == (1, 2, 1, 16)
+    assert pack_constant(np.ones((5, 7), np.float32), 4, 16, 0.0).shape == (1, 1, 5, 7, 1)
 
 
 @pytest.mark.parametrize("seed", range(6))
