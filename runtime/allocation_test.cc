@@ -55,7 +55,7 @@ namespace {
 
 using bireme::internal::testing::Bytes;
 
-// Loops, a branch and parallel launches, with a symbolic size.
+// A loop, parallel launches, a symbolic size and one that data decide.
 Bytes artefact() {
   namespace fb = bireme::fb;
   auto b = bireme::internal::testing::doubling();
@@ -68,6 +68,18 @@ Bytes artefact() {
                   static_cast<int32_t>(loop), twelve),
            row);
   });
+  const uint32_t count = b.tensor("count", fb::Place::Arena, {}, fb::DType::I64);
+  b.plan.tensors[count]->after = {1, row};
+  const std::vector<float> two = {0, 0, 0, 0};
+  const uint32_t size = b.weight("two", two);
+  const uint64_t value = 2;
+  memcpy(b.weights.data() + b.plan.tensors[size]->offset, &value, sizeof value);
+  b.plan.tensors[size]->dtype = fb::DType::I64;
+  b.plan.tensors[size]->shape = {b.constant(2)};
+  b.copy(b.view("first", size, {}, 0, -1, 0, fb::DType::I64), count);
+  const uint32_t found = b.symbol("found");
+  b.bind(count, found, three);
+  b.copy(b.view("head", 1, {found}, 0), b.view("tail", row, {found}, 0));
   bireme::internal::testing::add_image(b);
   return b.artefact();
 }

@@ -1,5 +1,7 @@
 #include "binding.h"
 
+#include <algorithm>
+
 #include "plan.h"
 
 namespace bireme::internal {
@@ -65,20 +67,6 @@ Code check_input_sizes(const fb::Plan& plan, const bireme_tensor* inputs, const 
   return Code::ok;
 }
 
-Code check_constraints(const fb::Plan& plan, const Sizes& sizes, Fault& fault) {
-  for (const fb::Constraint* constraint : each(plan.constraints())) {
-    const int64_t a = sizes.scalars[constraint->a()];
-    const int64_t b = sizes.scalars[constraint->b()];
-    if (a == b) continue;
-    const fb::Source& source = *plan.sources()->Get(constraint->source());
-    const Code code = fail(fault, Code::constraint_violated,
-                           "two sizes that must be equal are %lld and %lld", ll{a}, ll{b});
-    locate(fault, text(source.op()), text(source.node()));
-    return code;
-  }
-  return Code::ok;
-}
-
 // Product of the shape times the element size. False where it is negative or does not fit.
 bool element_bytes(const fb::Tensor& tensor, const Sizes& sizes, int64_t* bytes) {
   *bytes = static_cast<int64_t>(dtype_bytes(tensor.dtype()));
@@ -89,28 +77,72 @@ bool element_bytes(const fb::Tensor& tensor, const Sizes& sizes, int64_t* bytes)
   return true;
 }
 
-Code size_tensor(const fb::Tensor& tensor, Sizes& sizes, int64_t* bytes, Fault& fault) {
-  *bytes = sizes.scalars[tensor.bytes()];
+}  // namespace
+
+Code Sizes::create(const Model& model, Fault& fault) {
+  const fb::Plan& plan = model.plan();
+  const size_t tensors = length(plan.tensors());
+  if (!symbols.create(length(plan.symbols())) || !scalars.create(length(plan.scalars())) ||
+      !bytes.create(tensors) || !capacity.create(tensors) || !trips.create(plan.loops()))
+    return fail(fault, Code::out_of_memory, "for the sizes of tensors");
+  for (const fb::Instruction* instruction : each(plan.instructions()))
+    if (instruction->op() == fb::Opcode::LoopBegin)
+      trips[instruction->loop()] = instruction->trip();
+  return Code::ok;
+}
+
+Code evaluate(const Model& model, uint32_t scalar, Sizes& sizes, Fault& fault) {
+  const auto* program = reinterpret_cast<const fb::Scalar*>(model.plan().scalars()->Data());
+  return evaluate_scalar(program, scalar, sizes.symbols.data(), sizes.scalars.data(), fault);
+}
+
+uint32_t constraint_time(const Model& model, const fb::Constraint& constraint) {
+  return std::max(model.time(constraint.a()), model.time(constraint.b()));
+}
+
+uint32_t tensor_time(const Model& model, const fb::Tensor& tensor) {
+  uint32_t time = model.time(tensor.bytes());
+  for (uint32_t scalar : each(tensor.shape())) time = std::max(time, model.time(scalar));
+  return time;
+}
+
+uint32_t view_time(const Model& model, const fb::Tensor& view, const Sizes& sizes) {
+  const uint32_t time = std::max(tensor_time(model, view), model.time(view.view_offset()));
+  if (view.loop() < 0) return time;
+  return std::max({time, model.time(view.loop_stride()),
+                   model.time(sizes.trips[static_cast<uint32_t>(view.loop())])});
+}
+
+Code size_tensor(const Model& model, uint32_t index, Sizes& sizes, Fault& fault) {
+  const fb::Tensor& tensor = tensor_at(model.plan(), index);
+  const int64_t bytes = sizes.scalars[tensor.bytes()];
   int64_t elements;
   if (!element_bytes(tensor, sizes, &elements))
     return fail(fault, Code::size_overflow, "tensor %s: its shape is negative or too large",
                 tensor_name(tensor));
   const bool caller_sees_it =
       tensor.place() == fb::Place::Input || tensor.place() == fb::Place::Output;
-  if (*bytes < elements || (caller_sees_it && *bytes != elements))
+  if (bytes < elements || (caller_sees_it && bytes != elements))
     return fail(fault, Code::size_overflow,
                 "tensor %s: the plan gives %lld bytes for elements of %lld bytes",
-                tensor_name(tensor), ll{*bytes}, ll{elements});
+                tensor_name(tensor), ll{bytes}, ll{elements});
+  if (tensor.capacity() >= 0 && bytes > sizes.capacity[index])
+    return fail(fault, Code::size_overflow, "tensor %s: %lld bytes, the plan reserves %lld",
+                tensor_name(tensor), ll{bytes}, ll{sizes.capacity[index]});
+  sizes.bytes[index] = bytes;
+  if (tensor.capacity() < 0) sizes.capacity[index] = bytes;
   return Code::ok;
 }
 
 // The range a moving view covers is found at its first and last iteration: it moves in equal steps.
-Code check_view(const fb::Plan& plan, const fb::Tensor& view, int64_t bytes, int64_t trip,
-                const Sizes& sizes, Fault& fault) {
-  const int64_t space = sizes.bytes[view.base()];
+Code check_view(const Model& model, uint32_t index, const Sizes& sizes, Fault& fault) {
+  const fb::Tensor& view = tensor_at(model.plan(), index);
+  const int64_t bytes = sizes.bytes[index];
+  const int64_t space = sizes.capacity[view.base()];
   const int64_t first = sizes.scalars[view.view_offset()];
   int64_t last = first;
   if (view.loop() >= 0) {
+    const int64_t trip = sizes.scalars[sizes.trips[static_cast<uint32_t>(view.loop())]];
     if (trip <= 0) return Code::ok;  // never used
     int64_t moved;
     if (__builtin_mul_overflow(sizes.scalars[view.loop_stride()], trip - 1, &moved) ||
@@ -123,33 +155,20 @@ Code check_view(const fb::Plan& plan, const fb::Tensor& view, int64_t bytes, int
   return fail(fault, Code::view_out_of_bounds,
               "tensor %s: bytes %lld to %lld + %lld of tensor %s, which has %lld",
               tensor_name(view), ll{low}, ll{high}, ll{bytes},
-              tensor_name(tensor_at(plan, view.base())), ll{space});
+              tensor_name(tensor_at(model.plan(), view.base())), ll{space});
 }
 
-Code check_views(const fb::Plan& plan, const Sizes& sizes, Fault& fault) {
-  Array<int64_t> trips;
-  if (!trips.create(plan.loops())) return fail(fault, Code::out_of_memory, "for loop counts");
-  for (const fb::Instruction* instruction : each(plan.instructions()))
-    if (instruction->op() == fb::Opcode::LoopBegin)
-      trips[instruction->loop()] = sizes.scalars[instruction->trip()];
-  uint32_t index = 0;
-  for (const fb::Tensor* tensor : each(plan.tensors())) {
-    const int64_t bytes = sizes.bytes[index++];
-    if (tensor->place() != fb::Place::View) continue;
-    const int64_t trip = tensor->loop() >= 0 ? trips[static_cast<uint32_t>(tensor->loop())] : 1;
-    BIREME_TRY(check_view(plan, *tensor, bytes, trip, sizes, fault));
-  }
-  return Code::ok;
-}
-
-}  // namespace
-
-Code Sizes::create(const Model& model, Fault& fault) {
+Code check_constraint(const Model& model, uint32_t index, const Sizes& sizes, Fault& fault) {
   const fb::Plan& plan = model.plan();
-  if (!symbols.create(length(plan.symbols())) || !scalars.create(length(plan.scalars())) ||
-      !bytes.create(length(plan.tensors())))
-    return fail(fault, Code::out_of_memory, "for the sizes of tensors");
-  return Code::ok;
+  const fb::Constraint& constraint = *plan.constraints()->Get(index);
+  const int64_t a = sizes.scalars[constraint.a()];
+  const int64_t b = sizes.scalars[constraint.b()];
+  if (a == b) return Code::ok;
+  const fb::Source& source = *plan.sources()->Get(constraint.source());
+  const Code code = fail(fault, Code::constraint_violated,
+                         "two sizes that must be equal are %lld and %lld", ll{a}, ll{b});
+  locate(fault, text(source.op()), text(source.node()));
+  return code;
 }
 
 Code check_inputs(const Model& model, const bireme_tensor* inputs, uint32_t count, Fault& fault) {
@@ -180,16 +199,30 @@ Code check_inputs(const Model& model, const bireme_tensor* inputs, uint32_t coun
 Code bind_sizes(const Model& model, const bireme_tensor* inputs, Sizes& sizes, Fault& fault) {
   const fb::Plan& plan = model.plan();
   BIREME_TRY(bind_symbols(plan, inputs, sizes, fault));
-  const size_t count = sizes.scalars.size();
-  if (count > 0)
-    BIREME_TRY(evaluate_scalars(reinterpret_cast<const fb::Scalar*>(plan.scalars()->Data()), count,
-                                sizes.symbols.data(), sizes.scalars.data(), fault));
+  for (uint32_t i = 0; i < sizes.scalars.size(); ++i) {
+    sizes.scalars[i] = 0;
+    if (model.time(i) == 0) BIREME_TRY(evaluate(model, i, sizes, fault));
+  }
   BIREME_TRY(check_input_sizes(plan, inputs, sizes, fault));
-  BIREME_TRY(check_constraints(plan, sizes, fault));
-  uint32_t index = 0;
-  for (const fb::Tensor* tensor : each(plan.tensors()))
-    BIREME_TRY(size_tensor(*tensor, sizes, &sizes.bytes[index++], fault));
-  return check_views(plan, sizes, fault);
+  for (uint32_t i = 0; i < length(plan.constraints()); ++i)
+    if (constraint_time(model, *plan.constraints()->Get(i)) == 0)
+      BIREME_TRY(check_constraint(model, i, sizes, fault));
+  for (uint32_t i = 0; i < length(plan.tensors()); ++i) {
+    const fb::Tensor& tensor = tensor_at(plan, i);
+    sizes.bytes[i] = 0;
+    if (tensor.capacity() >= 0)
+      sizes.capacity[i] = sizes.scalars[static_cast<uint32_t>(tensor.capacity())];
+    if (sizes.capacity[i] < 0)
+      return fail(fault, Code::size_overflow, "tensor %s: the plan reserves %lld bytes",
+                  tensor_name(tensor), ll{sizes.capacity[i]});
+    if (tensor_time(model, tensor) == 0) BIREME_TRY(size_tensor(model, i, sizes, fault));
+  }
+  for (uint32_t i = 0; i < length(plan.tensors()); ++i) {
+    const fb::Tensor& tensor = tensor_at(plan, i);
+    if (tensor.place() == fb::Place::View && view_time(model, tensor, sizes) == 0)
+      BIREME_TRY(check_view(model, i, sizes, fault));
+  }
+  return Code::ok;
 }
 
 }  // namespace bireme::internal

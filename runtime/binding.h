@@ -11,11 +11,13 @@
 
 namespace bireme::internal {
 
-// The sizes of one set of input shapes.
+// The sizes of one set of input shapes. What depends on data is 0 until its Bind is done.
 struct Sizes {
   Array<int64_t> symbols;
   Array<int64_t> scalars;
-  Array<int64_t> bytes;  // of each tensor
+  Array<int64_t> bytes;     // of each tensor
+  Array<int64_t> capacity;  // reserved for each tensor that has memory of its own
+  Array<uint32_t> trips;    // the scalar that is each loop's trip count
 
   Code create(const Model& model, Fault& fault);
 };
@@ -23,10 +25,23 @@ struct Sizes {
 // Checks count, dtypes and ranks of `inputs`, which are what no shape can change.
 Code check_inputs(const Model& model, const bireme_tensor* inputs, uint32_t count, Fault& fault);
 
-// Binds symbols and computes `sizes`. Afterwards shapes are consistent with the model, its
-// constraints hold, every tensor has a size that is not negative and holds its elements, and every
-// view lies inside its base, also while a loop moves it. `inputs` has passed check_inputs.
+// Binds symbols and computes the `sizes` that no data decides (time 0, see scalars.h). Afterwards
+// shapes are consistent with the model, its constraints hold, every tensor has a size that is not
+// negative and holds its elements, and every view lies inside its base, also while a loop moves it.
+// `inputs` has passed check_inputs.
 Code bind_sizes(const Model& model, const bireme_tensor* inputs, Sizes& sizes, Fault& fault);
+
+// The parts of bind_sizes, for what a Bind decides, in this order: scalars, tensors, views and
+// constraints. None allocates.
+Code evaluate(const Model& model, uint32_t scalar, Sizes& sizes, Fault& fault);
+Code size_tensor(const Model& model, uint32_t index, Sizes& sizes, Fault& fault);
+Code check_view(const Model& model, uint32_t index, const Sizes& sizes, Fault& fault);
+Code check_constraint(const Model& model, uint32_t index, const Sizes& sizes, Fault& fault);
+
+// When each of them is known. `sizes` has been created; its values are not looked at.
+uint32_t tensor_time(const Model& model, const fb::Tensor& tensor);
+uint32_t view_time(const Model& model, const fb::Tensor& view, const Sizes& sizes);
+uint32_t constraint_time(const Model& model, const fb::Constraint& constraint);
 
 }  // namespace bireme::internal
 

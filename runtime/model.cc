@@ -35,20 +35,26 @@ Code Model::load_memory(const void* data, size_t bytes, const LoadOptions& optio
 Code Model::load(const LoadOptions& options, Fault& fault) {
   BIREME_TRY(parse_container(artefact_.data(), artefact_.bytes(), options.check_weights,
                              &container_, fault));
-  ScalarHints hints;
   BIREME_TRY(verify_plan(artefact_.data() + container_.plan.offset, container_.plan.bytes,
-                         container_.code.bytes, container_.weights.bytes, &plan_, &hints, fault));
+                         container_.code.bytes, container_.weights.bytes, &plan_, &hints_, fault));
   test_kernels_ = options.kernels;
   if (!test_kernels_)
     BIREME_TRY(code_.load(artefact_, container_.code.offset, *plan_, options.max_isa, fault));
-  return describe_dims(hints, fault);
+  return describe_dims(fault);
+}
+
+bool Model::has_fixed_inputs() const {
+  for (uint32_t input : each(plan_->inputs()))
+    for (uint32_t scalar : each(plan_->tensors()->Get(input)->shape()))
+      if (!hints_.constant[scalar]) return false;
+  return true;
 }
 
 void Model::release() {
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy_object(this);
 }
 
-Code Model::describe_dims(const ScalarHints& hints, Fault& fault) {
+Code Model::describe_dims(Fault& fault) {
   const size_t tensors = length(plan_->tensors());
   size_t count = 0;
   for (const fb::Tensor* tensor : each(plan_->tensors())) count += length(tensor->shape());
@@ -59,7 +65,7 @@ Code Model::describe_dims(const ScalarHints& hints, Fault& fault) {
     first_dim_[i] = next;
     for (uint32_t scalar : each(plan_->tensors()->Get(i)->shape())) {
       bireme_dim& dim = dims_[next++];
-      dim = {hints.constant[scalar] ? hints.value[scalar] : -1, nullptr, 0, -1};
+      dim = {hints_.constant[scalar] ? hints_.value[scalar] : -1, nullptr, 0, -1};
       const fb::Scalar& entry = *plan_->scalars()->Get(scalar);
       if (entry.op() != fb::ScalarOp::Symbol) continue;
       const fb::Symbol& symbol = *plan_->symbols()->Get(static_cast<uint32_t>(entry.a()));

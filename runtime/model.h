@@ -39,6 +39,11 @@ class Model {
   }
   const CodeImage& code() const { return code_; }
 
+  // Whether the shapes of all inputs are numbers.
+  bool has_fixed_inputs() const;
+  // When a scalar is known (scalars.h).
+  uint32_t time(uint32_t scalar) const { return hints_.time[scalar]; }
+
   // Dimensions of a tensor, one for each entry of its shape.
   const bireme_dim* dims(uint32_t tensor) const { return dims_.data() + first_dim_[tensor]; }
 
@@ -46,12 +51,13 @@ class Model {
   template <class Open>
   static Code load(const LoadOptions& options, Open open, Model** model, Fault& fault);
   Code load(const LoadOptions& options, Fault& fault);
-  Code describe_dims(const ScalarHints& hints, Fault& fault);
+  Code describe_dims(Fault& fault);
 
   std::atomic<uint32_t> owners_{1};
   Mapping artefact_;
   Container container_ = {};
   const fb::Plan* plan_ = nullptr;
+  ScalarHints hints_;
   CodeImage code_;
   const Kernel* test_kernels_ = nullptr;
   Array<bireme_dim> dims_;

@@ -197,15 +197,17 @@ nb::dlpack::dtype numpy_dtype(bireme_dtype dtype) {
   }
 }
 
-// New NumPy array with the shape and dtype of `tensor`, which gets its memory, aligned to 64 bytes.
-nb::object allocate(bireme_tensor& tensor) {
-  void* memory = nullptr;
-  if (posix_memalign(&memory, 64, tensor.bytes ? tensor.bytes : 1) != 0)
+// Memory for an output, aligned to 64 bytes, as an object that frees it.
+nb::capsule allocate(bireme_tensor& tensor) {
+  if (posix_memalign(&tensor.data, 64, tensor.bytes ? tensor.bytes : 1) != 0)
     raise(kOutOfMemory, "for an output");
-  const nb::capsule owner(memory, [](void* p) noexcept { free(p); });
-  tensor.data = memory;
+  return nb::capsule(tensor.data, [](void* p) noexcept { free(p); });
+}
+
+// The output as a NumPy array that keeps `owner`.
+nb::object as_array(const bireme_tensor& tensor, const nb::capsule& owner) {
   const std::vector<size_t> shape(tensor.shape, tensor.shape + tensor.rank);
-  return nb::cast(nb::ndarray<nb::numpy>(memory, shape.size(), shape.data(), owner, nullptr,
+  return nb::cast(nb::ndarray<nb::numpy>(tensor.data, shape.size(), shape.data(), owner, nullptr,
                                          numpy_dtype(tensor.dtype)));
 }
 
@@ -238,13 +240,15 @@ class Session {
     bireme_status status = BIREME_STATUS_INIT;
     bireme_session_plan(session_, inputs.data(), count, outputs.data(), outputs_, &status);
     check(status);
-    nb::list results;
-    for (bireme_tensor& output : outputs) results.append(allocate(output));
+    std::vector<nb::capsule> owners;
+    for (bireme_tensor& output : outputs) owners.push_back(allocate(output));
     {
       nb::gil_scoped_release unlocked;
       bireme_session_run(session_, inputs.data(), count, outputs.data(), outputs_, &status);
     }
     check(status);
+    nb::list results;  // only now all sizes are known
+    for (uint32_t i = 0; i < outputs_; ++i) results.append(as_array(outputs[i], owners[i]));
     return results;
   }
 

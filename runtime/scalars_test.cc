@@ -8,13 +8,20 @@
 namespace bireme::internal {
 namespace {
 
+Code evaluate_all(const fb::Scalar* program, size_t count, const int64_t* symbols, int64_t* values,
+                  Fault& fault) {
+  for (size_t i = 0; i < count; ++i)
+    BIREME_TRY(evaluate_scalar(program, i, symbols, values, fault));
+  return Code::ok;
+}
+
 // Value of `op` on two numbers, or false with the message.
 bool compute(fb::ScalarOp op, int64_t a, int64_t b, int64_t* result, std::string* message) {
   const fb::Scalar program[] = {
       {a, 0, fb::ScalarOp::Const}, {b, 0, fb::ScalarOp::Const}, {0, 1, op}};
   int64_t values[3];
   Fault fault = BIREME_STATUS_INIT;
-  const Code code = evaluate_scalars(program, 3, nullptr, values, fault);
+  const Code code = evaluate_all(program, 3, nullptr, values, fault);
   *result = values[2];
   *message = fault.message;
   EXPECT_TRUE(code == Code::ok || code == Code::size_overflow);
@@ -72,7 +79,7 @@ TEST(Scalars, SymbolsAreTakenByIndex) {
   const int64_t symbols[] = {10, 3};
   int64_t values[3];
   Fault fault = BIREME_STATUS_INIT;
-  ASSERT_EQ(evaluate_scalars(program, 3, symbols, values, fault), Code::ok);
+  ASSERT_EQ(evaluate_all(program, 3, symbols, values, fault), Code::ok);
   EXPECT_EQ(values[2], 3 - 10);
 }
 

@@ -56,10 +56,11 @@ Code Session::initialise(Model& model, uint32_t threads, bool profile, Fault& fa
       !external_address_.create(tensors) || !times_.create(profile ? instructions : 0))
     return fail(fault, Code::out_of_memory, "for the session");
   BIREME_TRY(list_patches(fault));
+  BIREME_TRY(list_refreshes(fault));
   note_peak();
-  if (length(plan.symbols()) > 0) return Code::ok;
+  if (!model.has_fixed_inputs()) return Code::ok;
 
-  // Every shape is known: take them from the model and be ready before the first run.
+  // Every shape of an input is known: take them from the model and be ready before the first run.
   Array<bireme_tensor> inputs;
   Array<int64_t> shapes;
   if (!inputs.create(length(plan.inputs())) || !shapes.create(input_dims))
@@ -115,6 +116,82 @@ Code Session::list_patches(Fault& fault) {
   return Code::ok;
 }
 
+// When everything that a step holds is known: the number of the last Bind it depends on, plus 1.
+uint32_t Session::step_time(uint32_t index) const {
+  const fb::Instruction& instruction = *model_->plan().instructions()->Get(index);
+  uint32_t time = 0;
+  const auto needs = [&](uint32_t scalar) {
+    if (model_->time(scalar) > time) time = model_->time(scalar);
+  };
+  switch (instruction.op()) {
+    case fb::Opcode::Launch:
+      for (uint32_t scalar : each(instruction.dims())) needs(scalar);
+      needs(instruction.tasks());
+      needs(instruction.cost());
+      for (const fb::Version* version : each(instruction.versions())) {
+        needs(version->tasks());
+        for (const fb::Guard* guard : each(version->guards())) needs(guard->scalar());
+      }
+      return time;
+    case fb::Opcode::Copy:
+    case fb::Opcode::JumpIfFalse:
+      for (uint32_t argument : each(instruction.args())) needs(tensor(argument).bytes());
+      return time;
+    case fb::Opcode::LoopBegin:
+    case fb::Opcode::LoopEnd:
+      needs(instruction.trip());
+      return time;
+    case fb::Opcode::Bind:
+    case fb::Opcode::Jump:
+      return 0;
+  }
+  return 0;
+}
+
+// Visits (time, refresh) of everything that a Bind decides, in the order of Refresh::Kind.
+template <class Visit>
+void Session::each_late(Visit visit) const {
+  const fb::Plan& plan = model_->plan();
+  const auto late = [&](uint32_t time, Refresh::Kind kind, uint32_t index, uint32_t shown = 0) {
+    if (time > 0) visit(time, Refresh{kind, index, shown});
+  };
+  for (uint32_t i = 0; i < length(plan.scalars()); ++i) late(model_->time(i), Refresh::scalar, i);
+  for (uint32_t i = 0; i < length(plan.tensors()); ++i)
+    late(tensor_time(*model_, tensor(i)), Refresh::tensor, i);
+  for (uint32_t i = 0; i < length(plan.tensors()); ++i)
+    if (tensor(i).place() == fb::Place::View)
+      late(view_time(*model_, tensor(i), sizes_), Refresh::view, i);
+  for (uint32_t i = 0; i < length(plan.constraints()); ++i)
+    late(constraint_time(*model_, *plan.constraints()->Get(i)), Refresh::constraint, i);
+  uint32_t slot = 0;
+  for (uint32_t i = 0; i < length(plan.instructions()); ++i) {
+    late(step_time(i), Refresh::step, i);
+    for (uint32_t argument : each(plan.instructions()->Get(i)->args())) {
+      const fb::Tensor& view = tensor(argument);
+      // One that moves with a loop is found again at every iteration.
+      if (view.place() == fb::Place::View && view.loop() < 0)
+        late(model_->time(view.view_offset()), Refresh::slot, slot, argument);
+      ++slot;
+    }
+  }
+}
+
+Code Session::list_refreshes(Fault& fault) {
+  size_t count = 0;
+  each_late([&](uint32_t, Refresh) { ++count; });
+  if (!refreshes_.create(count)) return fail(fault, Code::out_of_memory, "for the session");
+  uint32_t next = 0;
+  for (uint32_t i = 0; i < steps_.size(); ++i) {
+    if (model_->plan().instructions()->Get(i)->op() != fb::Opcode::Bind) continue;
+    steps_[i].first_refresh = next;
+    each_late([&](uint32_t time, Refresh what) {
+      if (time == i + 1) refreshes_[next++] = what;
+    });
+    steps_[i].end_refresh = next;
+  }
+  return Code::ok;
+}
+
 bool Session::shapes_are_current(const bireme_tensor* inputs) const {
   const int64_t* known = shapes_.data();
   for (size_t i = 0; i < length(model_->plan().inputs()); ++i)
@@ -127,9 +204,6 @@ void Session::remember_shapes(const bireme_tensor* inputs) {
   int64_t* known = shapes_.data();
   for (size_t i = 0; i < length(model_->plan().inputs()); ++i)
     for (uint32_t d = 0; d < inputs[i].rank; ++d) *known++ = inputs[i].shape[d];
-  int64_t* size = output_shapes_.data();
-  for (uint32_t index : each(model_->plan().outputs()))
-    for (uint32_t scalar : each(tensor(index).shape())) *size++ = sizes_.scalars[scalar];
 }
 
 Code Session::prepare(const bireme_tensor* inputs, Fault& fault) {
@@ -137,7 +211,7 @@ Code Session::prepare(const bireme_tensor* inputs, Fault& fault) {
   prepared_ = false;  // until everything below has succeeded
   BIREME_TRY(bind_sizes(*model_, inputs, sizes_, fault));
   BIREME_TRY(
-      place_arena(model_->plan(), sizes_.bytes.data(), offsets_.data(), &arena_bytes_, fault));
+      place_arena(model_->plan(), sizes_.capacity.data(), offsets_.data(), &arena_bytes_, fault));
   BIREME_TRY(reserve(fault));
   fill_fixed_addresses();
   remember_shapes(inputs);
@@ -150,11 +224,17 @@ Code Session::reserve(Fault& fault) {
   size_t workspace = 0, slot = 0, dim = 0;
   for (uint32_t i = 0; i < steps_.size(); ++i) {
     const fb::Instruction& instruction = *model_->plan().instructions()->Get(i);
+    steps_[i].op = instruction.op();
+    steps_[i].target = instruction.target();
+    steps_[i].loop = instruction.loop();
+    // What a Bind decides does nothing until then.
+    steps_[i].tasks = steps_[i].bytes = steps_[i].trip = 0;
     steps_[i].first_argument = static_cast<uint32_t>(slot);
     steps_[i].first_dim = static_cast<uint32_t>(dim);
-    for (uint32_t scalar : each(instruction.dims())) dims_[dim++] = sizes_.scalars[scalar];
+    dim += length(instruction.dims());
     slot += length(instruction.args());
-    BIREME_TRY(make_step(i, &workspace, fault));
+    BIREME_TRY(reserve_scratch(i, &workspace, fault));
+    if (step_time(i) == 0) BIREME_TRY(make_step(i, fault));
   }
   uint64_t stride, total;
   if (!round_up(workspace, kAlignment, &stride) ||
@@ -181,24 +261,45 @@ const fb::Version* Session::version_of(const fb::Instruction& instruction) const
   return nullptr;
 }
 
-Code Session::make_step(uint32_t index, size_t* workspace, Fault& fault) {
-  const fb::Plan& plan = model_->plan();
-  const fb::Instruction& instruction = *plan.instructions()->Get(index);
-  const fb::Source& source = *plan.sources()->Get(instruction.source());
-  const auto bad = [&](const char* what, int64_t value) {
-    const Code code = fail(fault, Code::size_overflow, "instruction %u: %s is %lld", index, what,
-                           static_cast<long long>(value));
-    locate(fault, text(source.op()), text(source.node()));
-    return code;
+// Scratch memory for whichever version of a launch the sizes will choose.
+Code Session::reserve_scratch(uint32_t index, size_t* workspace, Fault& fault) const {
+  const fb::Instruction& instruction = *model_->plan().instructions()->Get(index);
+  if (instruction.op() != fb::Opcode::Launch) return Code::ok;
+  const auto need = [&](uint32_t scalar) {
+    const int64_t bytes = sizes_.scalars[scalar];
+    if (bytes < 0) return bad_size(index, "the size of scratch memory", bytes, fault);
+    if (static_cast<size_t>(bytes) > *workspace) *workspace = static_cast<size_t>(bytes);
+    return Code::ok;
   };
+  if (step_time(index) == 0) {
+    const fb::Version* version = version_of(instruction);
+    return need(version ? version->workspace() : instruction.workspace());
+  }
+  for (const fb::Version* version : each(instruction.versions()))
+    BIREME_TRY(need(version->workspace()));
+  return need(instruction.workspace());
+}
+
+Code Session::bad_size(uint32_t index, const char* what, int64_t value, Fault& fault) const {
+  const Code code = fail(fault, Code::size_overflow, "instruction %u: %s is %lld", index, what,
+                         static_cast<long long>(value));
+  return at_instruction(index, code, fault);
+}
+
+// Adds where instruction `index` comes from to a fault that does not say.
+Code Session::at_instruction(uint32_t index, Code code, Fault& fault) const {
+  const fb::Plan& plan = model_->plan();
+  const fb::Source& source = *plan.sources()->Get(plan.instructions()->Get(index)->source());
+  if (code != Code::ok && !*fault.op) locate(fault, text(source.op()), text(source.node()));
+  return code;
+}
+
+Code Session::make_step(uint32_t index, Fault& fault) {
+  const fb::Instruction& instruction = *model_->plan().instructions()->Get(index);
   const auto bytes_of = [&](uint32_t argument) {
     return sizes_.bytes[instruction.args()->Get(argument)];
   };
-
   Step& step = steps_[index];
-  step.op = instruction.op();
-  step.target = instruction.target();
-  step.loop = instruction.loop();
   switch (step.op) {
     case fb::Opcode::Launch: {
       const fb::Version* version = version_of(instruction);
@@ -206,22 +307,25 @@ Code Session::make_step(uint32_t index, size_t* workspace, Fault& fault) {
       step.entry = model_->kernel(step.kernel);
       step.tasks = sizes_.scalars[version ? version->tasks() : instruction.tasks()];
       step.cost = sizes_.scalars[instruction.cost()];
-      const int64_t scratch =
-          sizes_.scalars[version ? version->workspace() : instruction.workspace()];
-      if (step.tasks < 0) return bad("the number of tasks", step.tasks);
-      if (scratch < 0) return bad("the size of scratch memory", scratch);
-      if (static_cast<size_t>(scratch) > *workspace) *workspace = static_cast<size_t>(scratch);
-      return Code::ok;
+      uint32_t dim = step.first_dim;
+      for (uint32_t scalar : each(instruction.dims())) dims_[dim++] = sizes_.scalars[scalar];
+      return step.tasks >= 0 ? Code::ok : bad_size(index, "the number of tasks", step.tasks, fault);
     }
     case fb::Opcode::Copy:
+      if (bytes_of(0) > bytes_of(1))
+        return bad_size(index, "the room of a copy", bytes_of(1), fault);
       step.bytes = bytes_of(0);
-      return step.bytes <= bytes_of(1) ? Code::ok : bad("the room of a copy", bytes_of(1));
+      return Code::ok;
     case fb::Opcode::JumpIfFalse:
-      return bytes_of(0) >= 1 ? Code::ok : bad("the size of a condition", bytes_of(0));
+      return bytes_of(0) >= 1 ? Code::ok
+                              : bad_size(index, "the size of a condition", bytes_of(0), fault);
     case fb::Opcode::LoopBegin:
     case fb::Opcode::LoopEnd:
       step.trip = sizes_.scalars[instruction.trip()];
       return Code::ok;
+    case fb::Opcode::Bind:
+      return bytes_of(0) >= 8 ? Code::ok
+                              : bad_size(index, "the memory of a size", bytes_of(0), fault);
     case fb::Opcode::Jump:
       return Code::ok;
   }
@@ -258,15 +362,17 @@ void* Session::address(uint32_t index) const {
   return start + offset;
 }
 
-void Session::describe_outputs(bireme_tensor* outputs) const {
-  const int64_t* shape = output_shapes_.data();
+// Before a run, sizes that the data decides are -1, and bytes are what has to be reserved for them.
+void Session::describe_outputs(bireme_tensor* outputs, bool after_run) {
+  int64_t* shape = output_shapes_.data();
   for (uint32_t index : each(model_->plan().outputs())) {
-    const uint32_t rank = static_cast<uint32_t>(length(tensor(index).shape()));
-    outputs->bytes = static_cast<size_t>(sizes_.bytes[index]);
+    const fb::Tensor& output = tensor(index);
+    outputs->bytes = static_cast<size_t>(after_run ? sizes_.bytes[index] : sizes_.capacity[index]);
     outputs->shape = shape;
-    outputs->rank = rank;
-    outputs->dtype = static_cast<bireme_dtype>(tensor(index).dtype());
-    shape += rank;
+    outputs->rank = static_cast<uint32_t>(length(output.shape()));
+    outputs->dtype = static_cast<bireme_dtype>(output.dtype());
+    for (uint32_t scalar : each(output.shape()))
+      *shape++ = after_run || model_->time(scalar) == 0 ? sizes_.scalars[scalar] : -1;
     ++outputs;
   }
 }
@@ -281,17 +387,17 @@ Code Session::plan(const bireme_tensor* inputs, uint32_t input_count, bireme_ten
     return fail(fault, Code::session_busy, "plan was called while the session runs");
   Code code = check_inputs(*model_, inputs, input_count, fault);
   if (code == Code::ok) code = prepare(inputs, fault);
-  if (code == Code::ok && output_count) describe_outputs(outputs);
+  if (code == Code::ok && output_count) describe_outputs(outputs, false);
   busy_.store(false, std::memory_order_release);
   return code;
 }
 
 uint64_t Session::bookkeeping_bytes() const {
   return sizeof *this + sizes_.symbols.bytes() + sizes_.scalars.bytes() + sizes_.bytes.bytes() +
-         shapes_.bytes() + output_shapes_.bytes() + steps_.bytes() + dims_.bytes() +
-         slots_.bytes() + fixed_.bytes() + external_.bytes() + moving_.bytes() +
-         moving_of_.bytes() + counters_.bytes() + offsets_.bytes() + external_address_.bytes() +
-         times_.bytes();
+         sizes_.capacity.bytes() + sizes_.trips.bytes() + refreshes_.bytes() + shapes_.bytes() +
+         output_shapes_.bytes() + steps_.bytes() + dims_.bytes() + slots_.bytes() + fixed_.bytes() +
+         external_.bytes() + moving_.bytes() + moving_of_.bytes() + counters_.bytes() +
+         offsets_.bytes() + external_address_.bytes() + times_.bytes();
 }
 
 void Session::note_peak() {
@@ -308,7 +414,8 @@ void Session::memory(bireme_memory_info& info) const {
 }
 
 void Session::profile(uint32_t index, bireme_profile_entry& entry) const {
-  static constexpr const char* kKinds[] = {"launch", "copy", "jump", "jump", "loop", "loop"};
+  static constexpr const char* kKinds[] = {"launch", "copy", "jump", "jump",
+                                           "loop",   "loop", "bind"};
   const fb::Plan& plan = model_->plan();
   const fb::Instruction& instruction = *plan.instructions()->Get(index);
   const fb::Source& source = *plan.sources()->Get(instruction.source());

@@ -46,11 +46,20 @@ class Session {
     int64_t cost;
     int64_t bytes;  // Copy
     int64_t trip;
+    uint32_t first_refresh;  // Bind: in refreshes_, up to that of the next Bind
+    uint32_t end_refresh;
   };
   // A place in the list of arguments that is filled again and again.
   struct Patch {
     uint32_t slot;
     uint32_t tensor;
+  };
+  // Something that a Bind decides, in the order in which it is brought up to date.
+  struct Refresh {
+    enum Kind : uint32_t { scalar, tensor, view, constraint, step, slot };
+    Kind kind;
+    uint32_t index;
+    uint32_t shown;  // slot: the tensor
   };
   struct Time {
     uint64_t calls;
@@ -60,22 +69,31 @@ class Session {
   Session() = default;
   Code initialise(Model& model, uint32_t threads, bool profile, Fault& fault);
   Code list_patches(Fault& fault);
+  Code list_refreshes(Fault& fault);
+  template <class Visit>
+  void each_late(Visit visit) const;
+  uint32_t step_time(uint32_t index) const;
 
   // Planning: once for each new set of shapes.
   Code prepare(const bireme_tensor* inputs, Fault& fault);
   Code reserve(Fault& fault);
-  Code make_step(uint32_t index, size_t* workspace, Fault& fault);
+  Code reserve_scratch(uint32_t index, size_t* workspace, Fault& fault) const;
+  Code make_step(uint32_t index, Fault& fault);
+  Code bad_size(uint32_t index, const char* what, int64_t value, Fault& fault) const;
+  Code at_instruction(uint32_t index, Code code, Fault& fault) const;
   const fb::Version* version_of(const fb::Instruction& instruction) const;
   bool shapes_are_current(const bireme_tensor* inputs) const;
   void remember_shapes(const bireme_tensor* inputs);
   void fill_fixed_addresses();
-  void describe_outputs(bireme_tensor* outputs) const;
+  void describe_outputs(bireme_tensor* outputs, bool after_run);
 
   // Running.
   Code bind_memory(const bireme_tensor* inputs, bireme_tensor* outputs, Fault& fault);
   Code bind_tensor(uint32_t index, const bireme_tensor& given, Code too_small, Fault& fault);
   Code execute(Fault& fault);
   Code execute_step(uint32_t index, uint32_t* next, Fault& fault);
+  Code bind(uint32_t index, Fault& fault);
+  Code refresh(const Refresh& what, Fault& fault);
   Code launch(const Step& step, uint32_t index, Fault& fault);
   void patch_loop(uint32_t loop);
   void* address(uint32_t tensor) const;
@@ -100,7 +118,8 @@ class Session {
   Array<Patch> external_;  // slots in the caller's memory: change with every run
   Array<Patch> moving_;    // slots that move with a loop, sorted by loop
   Array<uint32_t>
-      moving_of_;  // where each loop's part of moving_ starts; one more entry at the end
+      moving_of_;             // where each loop's part of moving_ starts; one more entry at the end
+  Array<Refresh> refreshes_;  // of the first Bind, the second, ...
   Array<int64_t> counters_;
   Array<int64_t> offsets_;            // of Arena tensors
   Array<uint8_t*> external_address_;  // of Input and Output tensors, by tensor

@@ -43,7 +43,7 @@ Code Session::run(const bireme_tensor* inputs, uint32_t input_count, bireme_tens
   if (code == Code::ok) code = prepare(inputs, fault);
   if (code == Code::ok) code = bind_memory(inputs, outputs, fault);
   if (code == Code::ok) code = execute(fault);
-  if (code == Code::ok) describe_outputs(outputs);
+  if (code == Code::ok) describe_outputs(outputs, true);
   busy_.store(false, std::memory_order_release);
   return code;
 }
@@ -57,7 +57,7 @@ Code Session::bind_memory(const bireme_tensor* inputs, bireme_tensor* outputs, F
   uint64_t own_bytes = 0;
   for (uint32_t i = 0; i < length(plan.outputs()); ++i) {
     if (outputs[i].data) continue;
-    const uint64_t bytes = static_cast<uint64_t>(sizes_.bytes[plan.outputs()->Get(i)]);
+    const uint64_t bytes = static_cast<uint64_t>(sizes_.capacity[plan.outputs()->Get(i)]);
     if (__builtin_add_overflow(own_bytes, bytes, &own_bytes) ||
         !round_up(own_bytes, kAlignment, &own_bytes))
       return fail(fault, Code::size_overflow, "the outputs are too large");
@@ -69,7 +69,7 @@ Code Session::bind_memory(const bireme_tensor* inputs, bireme_tensor* outputs, F
   uint8_t* own = outputs_.data();
   for (uint32_t i = 0; i < length(plan.outputs()); ++i) {
     const uint32_t index = plan.outputs()->Get(i);
-    const size_t bytes = static_cast<size_t>(sizes_.bytes[index]);
+    const size_t bytes = static_cast<size_t>(sizes_.capacity[index]);
     if (!outputs[i].data) {
       outputs[i].data = own;
       outputs[i].bytes = bytes;
@@ -83,7 +83,7 @@ Code Session::bind_memory(const bireme_tensor* inputs, bireme_tensor* outputs, F
 
 Code Session::bind_tensor(uint32_t index, const bireme_tensor& given, Code too_small,
                           Fault& fault) {
-  const int64_t needed = sizes_.bytes[index];
+  const int64_t needed = sizes_.capacity[index];
   if (given.bytes < static_cast<size_t>(needed))
     return fail(fault, too_small, "tensor %s has memory of %zu bytes, it needs %lld",
                 tensor_name(tensor(index)), given.bytes, static_cast<long long>(needed));
@@ -142,6 +142,47 @@ Code Session::execute_step(uint32_t index, uint32_t* next, Fault& fault) {
         *next = step.target;
       }
       return Code::ok;
+    case fb::Opcode::Bind:
+      return at_instruction(index, bind(index, fault), fault);
+  }
+  return Code::ok;
+}
+
+// Takes a size from the data and brings everything up to date that depends on it.
+Code Session::bind(uint32_t index, Fault& fault) {
+  const Step& step = steps_[index];
+  const fb::Instruction& instruction = *model_->plan().instructions()->Get(index);
+  const fb::Symbol& symbol = *model_->plan().symbols()->Get(instruction.symbol());
+  const int64_t bound = sizes_.scalars[instruction.bound()];
+  int64_t size;
+  memcpy(&size, slots_[step.first_argument], sizeof size);
+  if (size < 0 || size > bound)
+    return fail(fault, Code::data_size_range, "%s is %lld, it must lie in 0 to %lld",
+                symbol.name()->c_str(), static_cast<long long>(size),
+                static_cast<long long>(bound));
+  prepared_ = false;  // until everything below has succeeded
+  sizes_.symbols[instruction.symbol()] = size;
+  for (uint32_t i = step.first_refresh; i < step.end_refresh; ++i)
+    BIREME_TRY(refresh(refreshes_[i], fault));
+  prepared_ = true;
+  return Code::ok;
+}
+
+Code Session::refresh(const Refresh& what, Fault& fault) {
+  switch (what.kind) {
+    case Refresh::scalar:
+      return evaluate(*model_, what.index, sizes_, fault);
+    case Refresh::tensor:
+      return size_tensor(*model_, what.index, sizes_, fault);
+    case Refresh::view:
+      return check_view(*model_, what.index, sizes_, fault);
+    case Refresh::constraint:
+      return check_constraint(*model_, what.index, sizes_, fault);
+    case Refresh::step:
+      return make_step(what.index, fault);
+    case Refresh::slot:
+      slots_[what.index] = address(what.shown);
+      return Code::ok;
   }
   return Code::ok;
 }
@@ -164,13 +205,9 @@ Code Session::launch(const Step& step, uint32_t index, Fault& fault) {
   const int32_t number = run_launch(launch);
   if (number == 0) return Code::ok;
 
-  const fb::Plan& plan = model_->plan();
-  const fb::Instruction& instruction = *plan.instructions()->Get(index);
-  const fb::Source& source = *plan.sources()->Get(instruction.source());
   const Code code = fail(fault, code_of_fault(number), "kernel %s returned fault %d",
-                         plan.kernels()->Get(step.kernel)->name()->c_str(), number);
-  locate(fault, text(source.op()), text(source.node()));
-  return code;
+                         model_->plan().kernels()->Get(step.kernel)->name()->c_str(), number);
+  return at_instruction(index, code, fault);
 }
 
 }  // namespace bireme::internal

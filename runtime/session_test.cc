@@ -52,6 +52,17 @@ int32_t scratch_kernel(void* const* args, const int64_t*, void* workspace, int64
   return 0;
 }
 
+// (x, kept, count): keeps the positive ones of dims[0] values; a count of 99 stands for -1.
+int32_t keep_kernel(void* const* args, const int64_t* dims, void*, int64_t, int64_t) {
+  const auto* x = static_cast<const float*>(args[0]);
+  int64_t count = 0;
+  for (int64_t i = 0; i < dims[0]; ++i)
+    if (x[i] > 0) static_cast<float*>(args[1])[count++] = x[i];
+  if (count > 0 && static_cast<float*>(args[1])[0] == 99) count = -1;
+  *static_cast<int64_t*>(args[2]) = count;
+  return 0;
+}
+
 int32_t fault_2_kernel(void* const*, const int64_t*, void*, int64_t, int64_t) { return 2; }
 int32_t fault_9_kernel(void* const*, const int64_t*, void*, int64_t, int64_t) { return 9; }
 
@@ -322,6 +333,135 @@ TEST(Session, LoopsNest) {
   std::vector<float> x_values(12), expected(12);
   for (size_t i = 0; i < 12; ++i) x_values[i] = static_cast<float>(i), expected[i] = 2.0f * i;
   EXPECT_EQ(program.run(x_values, {3, 4}).values, expected);
+}
+
+// y = 2 x for the positive elements of x [n]; n <= 100 and at most `most` hits.
+PlanBuilder positives(int64_t most = 0) {
+  PlanBuilder b;
+  const uint32_t n = b.symbol("n", 0, 100);
+  const uint32_t x = b.tensor("x", fb::Place::Input, {n});
+  const uint32_t kept = b.tensor("kept", fb::Place::Arena, {n});
+  const uint32_t count = b.tensor("count", fb::Place::Arena, {}, fb::DType::I64);
+  b.plan.tensors[count]->after = {kept};
+  b.source("compress", "Compress_3");
+  b.launch(b.kernel("keep"), {x, kept, count}, {b.constant(1), 0, 0, {n}});
+  const uint32_t hits = b.symbol("hits");
+  b.bind(count, hits, most ? b.constant(most) : n);
+  const uint32_t y = b.tensor("y", fb::Place::Output, {hits});
+  b.plan.tensors[y]->capacity = static_cast<int32_t>(b.plan.tensors[kept]->bytes);
+  b.launch(b.kernel("double"), {b.view("hit", kept, {hits}, 0), y}, {hits});
+  return b;
+}
+
+TEST(Session, SizesComeFromData) {
+  Program program(positives(), {keep_kernel, double_kernel}, 2, true);
+  for (int round = 0; round < 3; ++round) {
+    Outcome run = program.run({1, -1, 2, 3, -5}, {5});
+    ASSERT_EQ(run.code, Code::ok) << program.fault.message;
+    EXPECT_EQ(run.values, (std::vector<float>{2, 4, 6}));
+    EXPECT_EQ(run.shape, (Shape{3}));
+    EXPECT_EQ(program.run({-1, -1, -2, -3, -5}, {5}).shape, (Shape{0}));
+    EXPECT_EQ(program.run({4, 4}, {2}).values, (std::vector<float>{8, 8}));
+    EXPECT_EQ(program.run({}, {0}).shape, (Shape{0}));
+  }
+  bireme_profile_entry entry = BIREME_PROFILE_ENTRY_INIT;
+  program.session->profile(1, entry);
+  EXPECT_STREQ(entry.kind, "bind");
+}
+
+TEST(Session, OutputsOfUnknownSizeNeedTheirBound) {
+  Program program(positives(), {keep_kernel, double_kernel});
+  const int64_t shape[] = {4};
+  float x[] = {1, -2, 3, -4}, y[] = {0, 0, 77, 0};
+  const bireme_tensor input = {x, sizeof x, shape, 1, BIREME_F32};
+  bireme_tensor output = {};
+  ASSERT_EQ(program.session->plan(&input, 1, &output, 1, program.fault), Code::ok);
+  EXPECT_EQ(output.bytes, 16u);
+  EXPECT_EQ(output.shape[0], -1);
+  output.data = y;
+  ASSERT_EQ(program.session->run(&input, 1, &output, 1, program.fault), Code::ok);
+  EXPECT_EQ(output.bytes, 8u);
+  EXPECT_EQ(output.shape[0], 2);
+  EXPECT_EQ(y[1], 6.0f);
+  EXPECT_EQ(y[2], 77.0f);
+  EXPECT_EQ(program.session->run(&input, 1, &output, 1, program.fault), Code::output_too_small);
+}
+
+TEST(Session, ASizeOutsideItsBoundIsAFault) {
+  Program program(positives(2), {keep_kernel, double_kernel});
+  EXPECT_EQ(program.run({1, 2, 3}, {3}).code, Code::data_size_range);
+  EXPECT_STREQ(program.fault.message, "hits is 3, it must lie in 0 to 2");
+  EXPECT_STREQ(program.fault.node, "Compress_3");
+  EXPECT_EQ(program.run({99}, {1}).code, Code::data_size_range);
+  EXPECT_EQ(program.run({1, 2, -3}, {3}).values, (std::vector<float>{2, 4}));
+}
+
+// More hits than the plan reserves memory for, and a size that the model forbids.
+TEST(Session, WhatABindDecidesIsChecked) {
+  PlanBuilder b = positives();
+  b.plan.tensors[3]->capacity = static_cast<int32_t>(b.constant(8));
+  Program small(b, {keep_kernel, double_kernel});
+  EXPECT_EQ(small.run({1, 2, 3}, {3}).code, Code::size_overflow);
+  EXPECT_STREQ(small.fault.message, "tensor y: 12 bytes, the plan reserves 8");
+  EXPECT_STREQ(small.fault.node, "Compress_3");
+  EXPECT_EQ(small.run({1, 2}, {2}).values, (std::vector<float>{2, 4}));
+
+  b = positives();
+  fb::ConstraintT constraint;
+  constraint.a = b.plan.tensors[3]->shape[0];
+  constraint.b = b.constant(2);
+  b.plan.constraints.push_back(std::make_unique<fb::ConstraintT>(constraint));
+  Program two(b, {keep_kernel, double_kernel});
+  EXPECT_EQ(two.run({1, 2, 3}, {3}).code, Code::constraint_violated);
+  EXPECT_EQ(two.run({1, 2}, {2}).code, Code::ok);
+
+  b = positives();  // a view that starts behind the last hit
+  b.plan.tensors[4]->view_offset =
+      b.scalar(fb::ScalarOp::Mul, b.constant(4), b.plan.tensors[3]->shape[0]);
+  Program view(b, {keep_kernel, double_kernel});
+  EXPECT_EQ(view.run({1, 2, 3}, {3}).code, Code::view_out_of_bounds);
+  EXPECT_EQ(view.run({-1, 2, -3}, {3}).code, Code::ok);
+
+  b = positives();  // 1 / hits
+  b.plan.instructions[2]->cost =
+      b.scalar(fb::ScalarOp::FloorDiv, b.constant(1), b.plan.tensors[3]->shape[0]);
+  Program division(b, {keep_kernel, double_kernel});
+  EXPECT_EQ(division.run({-1}, {1}).code, Code::size_overflow);
+  EXPECT_EQ(division.run({1}, {1}).code, Code::ok);
+}
+
+// Each row of x [2, 3] has its own number of hits; y counts with the loop how often a row has them.
+TEST(Session, BindsAgainInEveryIteration) {
+  PlanBuilder b;
+  const uint32_t rows = b.constant(2), columns = b.constant(3), twelve = b.constant(12);
+  const uint32_t x = b.tensor("x", fb::Place::Input, {rows, columns});
+  const uint32_t y = b.tensor("y", fb::Place::Output, {rows, columns});
+  const uint32_t kept = b.tensor("kept", fb::Place::Arena, {columns});
+  const uint32_t count = b.tensor("count", fb::Place::Arena, {}, fb::DType::I64);
+  b.plan.tensors[count]->after = {kept};
+  const uint32_t hits = b.symbol("hits", 0, 3, 1);
+  const uint32_t keep = b.kernel("keep"), twice = b.kernel("double");
+  b.loop(rows, [&](uint32_t outer) {
+    const auto i = static_cast<int32_t>(outer);
+    const uint32_t row = b.view("row", x, {columns}, 0, i, twelve);
+    b.launch(keep, {row, kept, count}, {b.constant(1), 0, 0, {columns}});
+    b.bind(count, hits, columns);
+    b.loop(hits, [&](uint32_t inner) {
+      const auto j = static_cast<int32_t>(inner);
+      const uint32_t one = b.constant(1), four = b.constant(4);
+      b.copy(b.view("hit", kept, {one}, 0, j, four), kept);
+    });
+    b.launch(twice, {b.view("hits", kept, {hits}, 0), b.view("out", y, {hits}, 0, i, twelve)},
+             {hits});
+  });
+  Program program(b, {keep_kernel, double_kernel});
+  for (int round = 0; round < 2; ++round) {
+    const Outcome run = program.run({1, -1, 5, -2, -3, -4}, {2, 3});
+    ASSERT_EQ(run.code, Code::ok) << program.fault.message;
+    EXPECT_EQ(run.values[0], 10.0f);  // the inner loop moved the last hit to the front
+    EXPECT_EQ(run.values[1], 10.0f);
+    EXPECT_EQ(program.run({-1, -1, -1, 7, 8, 9}, {2, 3}).values[3], 18.0f);
+  }
 }
 
 TEST(Session, KernelFaultsNameTheOperation) {

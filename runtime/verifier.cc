@@ -1,5 +1,7 @@
 #include "verifier.h"
 
+#include <algorithm>
+
 #include "container.h"
 #include "memory.h"
 #include "plan.h"
@@ -19,9 +21,11 @@ class Verifier {
         weight_bytes_(weight_bytes),
         constant_(hints.constant),
         value_(hints.value),
+        time_(hints.time),
         fault_(fault) {}
 
   Code run() {
+    BIREME_TRY(binds());
     BIREME_TRY(scalars());
     BIREME_TRY(symbols());
     BIREME_TRY(tensors());
@@ -36,10 +40,24 @@ class Verifier {
  private:
   // ---- Tables ----
 
+  // Finds the instruction that binds each symbol.
+  Code binds() {
+    if (!bind_time_.create(length(plan_.symbols()))) return no_memory();
+    for (uint32_t pc = 0; pc < length(plan_.instructions()); ++pc) {
+      const fb::Instruction& instruction = *plan_.instructions()->Get(pc);
+      if (instruction.op() != fb::Opcode::Bind) continue;
+      if (instruction.symbol() >= bind_time_.size() || bind_time_[instruction.symbol()] != 0)
+        return bad("instruction %u: symbol %u is unknown or bound twice", pc, instruction.symbol());
+      bind_time_[instruction.symbol()] = pc + 1;
+    }
+    return Code::ok;
+  }
+
   Code scalars() {
     const size_t count = length(plan_.scalars());
     const size_t symbol_count = length(plan_.symbols());
-    if (!constant_.create(count) || !value_.create(count)) return no_memory();
+    if (!constant_.create(count) || !value_.create(count) || !time_.create(count))
+      return no_memory();
     if (!is_aligned(plan_.scalars())) return bad("the scalars are not aligned");
     for (size_t i = 0; i < count; ++i) {
       const fb::Scalar& entry = *plan_.scalars()->Get(static_cast<uint32_t>(i));
@@ -51,6 +69,7 @@ class Verifier {
         case fb::ScalarOp::Symbol:
           if (a >= symbol_count)
             return bad("scalar %zu: there is no symbol %llu", i, static_cast<ull>(a));
+          time_[i] = bind_time_[a];
           continue;
         default:
           break;
@@ -58,6 +77,7 @@ class Verifier {
       if (entry.op() > fb::ScalarOp::MAX) return bad("scalar %zu: unknown operation", i);
       if (a >= i || entry.b() >= i) return bad("scalar %zu refers to one that is not before it", i);
       constant_[i] = constant_[a] & constant_[entry.b()];
+      time_[i] = std::max(time_[a], time_[entry.b()]);
     }
     // Values at the hints; only constant ones are looked at.
     Array<int64_t> hints;
@@ -66,8 +86,9 @@ class Verifier {
     if (count == 0) return Code::ok;
     const auto* program = reinterpret_cast<const fb::Scalar*>(plan_.scalars()->Data());
     Fault ignored = BIREME_STATUS_INIT;
-    if (evaluate_scalars(program, count, hints.data(), value_.data(), ignored) != Code::ok)
-      return bad("at the symbols' hints: %s", ignored.message);
+    for (size_t i = 0; i < count; ++i)
+      if (evaluate_scalar(program, i, hints.data(), value_.data(), ignored) != Code::ok)
+        return bad("at the symbols' hints: %s", ignored.message);
     return Code::ok;
   }
 
@@ -85,12 +106,14 @@ class Verifier {
       for (uint32_t dim : each(plan_.tensors()->Get(index)->shape())) {
         if (dim >= constant_.size()) return bad("tensor %u: there is no scalar %u", index, dim);
         const fb::Scalar& entry = *plan_.scalars()->Get(dim);
+        if (time_[dim] != 0) return bad("input %u: its shape is known too late", index);
         if (entry.op() == fb::ScalarOp::Symbol) bound[static_cast<size_t>(entry.a())] = 1;
       }
     }
     for (size_t i = 0; i < count; ++i)
-      if (!bound[i])
-        return bad("symbol %s is not a dimension of any input", symbol(i).name()->c_str());
+      if (!bound[i] && bind_time_[i] == 0)
+        return bad("symbol %s is not a dimension of any input and never bound",
+                   symbol(i).name()->c_str());
     return Code::ok;
   }
 
@@ -103,6 +126,7 @@ class Verifier {
       for (uint32_t dim : each(tensor.shape()))
         if (!is_scalar(dim)) return bad("tensor %zu: there is no scalar %u", i, dim);
       if (!is_scalar(tensor.bytes())) return bad("tensor %zu: bytes is no scalar", i);
+      BIREME_TRY(capacity(tensor, i));
       switch (tensor.place()) {
         case fb::Place::Arena:
           for (uint32_t before : each(tensor.after()))
@@ -121,6 +145,21 @@ class Verifier {
           return bad("tensor %zu: unknown place", i);
       }
     }
+    return Code::ok;
+  }
+
+  // What is reserved for a tensor must be known before the run, and no data may decide it.
+  Code capacity(const fb::Tensor& tensor, size_t i) {
+    const bool reserved = tensor.place() == fb::Place::Arena || tensor.place() == fb::Place::Output;
+    if (tensor.capacity() == -1)
+      return tensor.place() == fb::Place::View || time_[tensor.bytes()] == 0
+                 ? Code::ok
+                 : bad("tensor %zu: its size is known too late and it has no capacity", i);
+    if (tensor.capacity() < -1 || !is_scalar(static_cast<uint32_t>(tensor.capacity())))
+      return bad("tensor %zu: capacity is no scalar", i);
+    if (!reserved) return bad("tensor %zu has a capacity but no memory of its own", i);
+    if (time_[static_cast<uint32_t>(tensor.capacity())] != 0)
+      return bad("tensor %zu: its capacity is known too late", i);
     return Code::ok;
   }
 
@@ -267,6 +306,8 @@ class Verifier {
       if (instruction.source() >= length(plan_.sources()))
         return bad("instruction %u: there is no source %u", pc, instruction.source());
       for (uint32_t argument : each(instruction.args())) BIREME_TRY(operand(argument, pc));
+      if (!is_known(instruction.args(), pc))
+        return bad("instruction %u uses a tensor whose size is known too late", pc);
       switch (instruction.op()) {
         case fb::Opcode::Launch:
           BIREME_TRY(launch(instruction, pc));
@@ -287,6 +328,9 @@ class Verifier {
         case fb::Opcode::LoopBegin:
         case fb::Opcode::LoopEnd:
           BIREME_TRY(loop(instruction, pc));
+          break;
+        case fb::Opcode::Bind:
+          BIREME_TRY(bind(instruction, pc));
           break;
         default:
           return bad("instruction %u: unknown operation", pc);
@@ -314,6 +358,11 @@ class Verifier {
     if (!is_scalar(instruction.tasks()) || !is_scalar(instruction.cost()) ||
         !is_scalar(instruction.workspace()))
       return bad("instruction %u: tasks, cost or workspace is no scalar", pc);
+    for (uint32_t dim : each(instruction.dims()))
+      if (time_[dim] > pc) return bad("instruction %u: a size is known too late", pc);
+    if (time_[instruction.tasks()] > pc || time_[instruction.cost()] > pc ||
+        time_[instruction.workspace()] != 0)
+      return bad("instruction %u: tasks, cost or workspace is known too late", pc);
     for (const fb::Version* version : each(instruction.versions()))
       BIREME_TRY(this->version(*version, pc));
     return Code::ok;
@@ -324,10 +373,23 @@ class Verifier {
       return bad("instruction %u: a version has no kernel %u", pc, version.kernel());
     if (!is_scalar(version.tasks()) || !is_scalar(version.workspace()))
       return bad("instruction %u: tasks or workspace of a version is no scalar", pc);
+    if (time_[version.tasks()] > pc || time_[version.workspace()] != 0)
+      return bad("instruction %u: tasks or workspace of a version is known too late", pc);
     if (!is_aligned(version.guards())) return bad("instruction %u: guards are not aligned", pc);
     for (const fb::Guard* guard : each(version.guards()))
       if (!is_scalar(guard->scalar()))
         return bad("instruction %u: a guard looks at scalar %u", pc, guard->scalar());
+      else if (time_[guard->scalar()] > pc)
+        return bad("instruction %u: a guard looks at what is known too late", pc);
+    return Code::ok;
+  }
+
+  Code bind(const fb::Instruction& instruction, uint32_t pc) {
+    if (length(instruction.args()) != 1 ||
+        plan_.tensors()->Get(instruction.args()->Get(0))->dtype() != fb::DType::I64)
+      return bad("instruction %u: Bind takes one int64", pc);
+    if (!is_scalar(instruction.bound()) || time_[instruction.bound()] > pc)
+      return bad("instruction %u: bound is no scalar or known too late", pc);
     return Code::ok;
   }
 
@@ -348,6 +410,7 @@ class Verifier {
     if (instruction.target() != target)
       return bad("instruction %u: a loop's target must be %u", pc, target);
     if (!is_scalar(instruction.trip())) return bad("instruction %u: trip is no scalar", pc);
+    if (time_[instruction.trip()] > pc) return bad("instruction %u: trip is known too late", pc);
     if (plan_.instructions()->Get(pair.begin)->trip() != instruction.trip())
       return bad("instruction %u: both ends of a loop must have the same trip count", pc);
     return Code::ok;
@@ -364,6 +427,20 @@ class Verifier {
   template <class T>
   static bool is_aligned(const flatbuffers::Vector<const T*>* structs) {
     return !structs || reinterpret_cast<uintptr_t>(structs->Data()) % alignof(T) == 0;
+  }
+  // Whether the sizes and places of the arguments are known when instruction `pc` starts.
+  bool is_known(const flatbuffers::Vector<uint32_t>* arguments, uint32_t pc) const {
+    for (uint32_t argument : each(arguments)) {
+      const fb::Tensor& tensor = *plan_.tensors()->Get(argument);
+      uint32_t time = time_[tensor.bytes()];
+      for (uint32_t dim : each(tensor.shape())) time = std::max(time, time_[dim]);
+      if (tensor.place() == fb::Place::View) {
+        time = std::max(time, time_[tensor.view_offset()]);
+        if (tensor.loop() >= 0) time = std::max(time, time_[tensor.loop_stride()]);
+      }
+      if (time > pc) return false;
+    }
+    return true;
   }
   bool is_scalar(uint32_t index) const { return index < constant_.size(); }
   bool is_read_only(uint32_t index) const {
@@ -385,6 +462,8 @@ class Verifier {
   const uint64_t weight_bytes_;
   Array<uint8_t>& constant_;
   Array<int64_t>& value_;
+  Array<uint32_t>& time_;      // when each scalar is known
+  Array<uint32_t> bind_time_;  // when each symbol is bound; 0: by the inputs
   Fault& fault_;
   Array<Loop> loops_;
   Array<uint32_t> inside_;  // innermost loop around each instruction; a LoopEnd is inside its own

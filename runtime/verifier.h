@@ -4,7 +4,9 @@
 //  - the bytes are a well-formed FlatBuffer of the schema, and every enumeration has a known value;
 //  - every index (scalar, symbol, tensor, kernel, instruction, loop, source) is inside its table,
 //    and scalars refer only to lower ones, so evaluation is a single pass;
-//  - every symbol is bound by a dimension of an input, and ranges are not empty;
+//  - every symbol is bound by a dimension of an input or by one Bind, and ranges are not empty;
+//  - no instruction uses a size that a Bind further down decides, and no Bind decides how much
+//    memory is reserved: inputs, weights, capacities, scratch memory;
 //  - inputs and outputs name each Input and Output tensor exactly once; a View's base is no View;
 //  - sizes of weights do not depend on symbols, and every weight lies, aligned, in the weights
 //    section;

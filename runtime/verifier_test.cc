@@ -30,6 +30,7 @@ Result verify(const PlanBuilder& builder) {
 
 // A plan that has one of everything.
 //   0 launch  1 jump_if_false(->5)  2 loop_begin  3 copy(moving view)  4 loop_end  5 jump(->6)
+//   6 bind  7 launch
 PlanBuilder everything() {
   PlanBuilder b = testing::doubling();
   b.plan.instructions.pop_back();
@@ -45,6 +46,14 @@ PlanBuilder everything() {
     b.copy(part, b.view("row", 1, {four}, 0));
   });
   b.jump(6);
+  const uint32_t count = b.tensor("count", fb::Place::Arena, {}, fb::DType::I64);
+  b.plan.tensors[count]->after = {1};
+  const uint32_t hits = b.symbol("hits", 0, 4);
+  b.bind(count, hits, four);
+  const uint32_t kept = b.tensor("kept", fb::Place::Arena, {hits});
+  b.plan.tensors[kept]->capacity = static_cast<int32_t>(four);
+  b.plan.tensors[kept]->after = {1};
+  b.launch(0, {kept, kept}, {hits, 0, 0, {hits}});
   fb::ConstraintT constraint;
   constraint.a = constraint.b = four;
   b.plan.constraints.push_back(std::make_unique<fb::ConstraintT>(constraint));
@@ -147,7 +156,7 @@ const Attack kAttacks[] = {
     {"image_entry_in_table", "entry is not inside",
      [](fb::PlanT& p) { p.images[0]->entries[0] = 4096; }},
     {"instruction_op", "unknown operation",
-     [](fb::PlanT& p) { p.instructions[0]->op = static_cast<fb::Opcode>(6); }},
+     [](fb::PlanT& p) { p.instructions[0]->op = static_cast<fb::Opcode>(7); }},
     {"instruction_source", "there is no source",
      [](fb::PlanT& p) { p.instructions[0]->source = kFar; }},
     {"launch_kernel", "there is no kernel", [](fb::PlanT& p) { p.instructions[0]->kernel = kFar; }},
@@ -172,7 +181,7 @@ const Attack kAttacks[] = {
      [](fb::PlanT& p) { p.instructions[3]->args[1] = 5; }},
     {"condition_count", "takes one bool", [](fb::PlanT& p) { p.instructions[1]->args.clear(); }},
     {"condition_dtype", "takes one bool", [](fb::PlanT& p) { p.instructions[1]->args = {1}; }},
-    {"jump_far", "there is no instruction", [](fb::PlanT& p) { p.instructions[5]->target = 7; }},
+    {"jump_far", "there is no instruction", [](fb::PlanT& p) { p.instructions[5]->target = 9; }},
     {"jump_into_loop", "jumps into loop", [](fb::PlanT& p) { p.instructions[5]->target = 3; }},
     {"jump_to_loop_end", "jumps into loop", [](fb::PlanT& p) { p.instructions[1]->target = 4; }},
     {"moving_view_outside", "outside of loop",
@@ -188,6 +197,47 @@ const Attack kAttacks[] = {
     {"loop_without_end", "has no end",
      [](fb::PlanT& p) { p.instructions[4]->op = fb::Opcode::Jump; }},
     {"loops_too_many", "more loops", [](fb::PlanT& p) { p.loops = UINT32_MAX; }},
+    {"bind_symbol", "unknown or bound twice",
+     [](fb::PlanT& p) { p.instructions[6]->symbol = kFar; }},
+    {"bind_twice", "unknown or bound twice",
+     [](fb::PlanT& p) {
+       p.instructions.push_back(std::make_unique<fb::InstructionT>(*p.instructions[6]));
+     }},
+    {"bind_count", "Bind takes one int64", [](fb::PlanT& p) { p.instructions[6]->args.clear(); }},
+    {"bind_dtype", "Bind takes one int64", [](fb::PlanT& p) { p.instructions[6]->args = {1}; }},
+    {"bind_bound", "bound is no scalar", [](fb::PlanT& p) { p.instructions[6]->bound = kFar; }},
+    {"bind_bound_itself", "known too late",
+     [](fb::PlanT& p) { p.instructions[6]->bound = p.instructions[7]->dims[0]; }},
+    {"bind_of_an_input", "shape is known too late",
+     [](fb::PlanT& p) { p.instructions[6]->symbol = 0; }},
+    {"bind_missing", "never bound", [](fb::PlanT& p) { p.instructions[6]->op = fb::Opcode::Jump; }},
+    {"used_before_bind", "uses a tensor whose size is known too late",
+     [](fb::PlanT& p) { p.instructions[0]->args[1] = p.instructions[7]->args[1]; }},
+    {"dim_before_bind", "a size is known too late",
+     [](fb::PlanT& p) { p.instructions[0]->dims = p.instructions[7]->dims; }},
+    {"tasks_before_bind", "workspace is known too late",
+     [](fb::PlanT& p) { p.instructions[0]->tasks = p.instructions[7]->dims[0]; }},
+    {"workspace_bound", "workspace is known too late",
+     [](fb::PlanT& p) { p.instructions[7]->workspace = p.instructions[7]->dims[0]; }},
+    {"version_before_bind", "of a version is known too late",
+     [](fb::PlanT& p) { p.instructions[0]->versions[0]->tasks = p.instructions[7]->dims[0]; }},
+    {"guard_before_bind", "looks at what is known too late",
+     [](fb::PlanT& p) {
+       p.instructions[0]->versions[0]->guards[0] = {0, p.instructions[7]->dims[0]};
+     }},
+    {"trip_before_bind", "trip is known too late",
+     [](fb::PlanT&
+            p) { p.instructions[2]->trip = p.instructions[4]->trip = p.instructions[7]->dims[0]; }},
+    {"capacity_far", "capacity is no scalar",
+     [](fb::PlanT& p) { p.tensors.back()->capacity = static_cast<int32_t>(kFar); }},
+    {"capacity_negative", "capacity is no scalar",
+     [](fb::PlanT& p) { p.tensors.back()->capacity = -2; }},
+    {"capacity_missing", "has no capacity", [](fb::PlanT& p) { p.tensors.back()->capacity = -1; }},
+    {"capacity_bound", "capacity is known too late",
+     [](fb::PlanT&
+            p) { p.tensors.back()->capacity = static_cast<int32_t>(p.instructions[7]->dims[0]); }},
+    {"capacity_of_a_view", "no memory of its own",
+     [](fb::PlanT& p) { p.tensors[6]->capacity = 0; }},
     {"constraint_a", "constraint", [](fb::PlanT& p) { p.constraints[0]->a = kFar; }},
     {"constraint_source", "constraint", [](fb::PlanT& p) { p.constraints[0]->source = kFar; }},
 };

@@ -184,6 +184,14 @@ uint32_t PlanBuilder::jump_if_false(uint32_t condition, uint32_t target) {
   return static_cast<uint32_t>(plan.instructions.size() - 1);
 }
 
+uint32_t PlanBuilder::bind(uint32_t count, uint32_t symbol, uint32_t bound) {
+  fb::InstructionT& instruction = add(fb::Opcode::Bind);
+  instruction.args = {count};
+  instruction.symbol = static_cast<uint32_t>(plan.scalars[symbol].a());
+  instruction.bound = bound;
+  return static_cast<uint32_t>(plan.instructions.size() - 1);
+}
+
 uint32_t PlanBuilder::add_loop(fb::Opcode op, uint32_t loop, uint32_t trip) {
   fb::InstructionT& instruction = add(op);
   instruction.loop = loop;

@@ -103,7 +103,7 @@ typedef struct bireme_tensor {
 
 /* One dimension of an input or output. */
 typedef struct bireme_dim {
-  int64_t size;       /* or -1 if it depends on the inputs */
+  int64_t size;       /* or -1 if it depends on the inputs' shapes or data */
   const char* symbol; /* name, where it is a symbol itself; else NULL */
   int64_t min, max;   /* inclusive range of the symbol; max is -1 where no bound is known */
 } bireme_dim;
@@ -187,14 +187,15 @@ BIREME_API void bireme_session_free(bireme_session* session);
 
 /* Checks the shapes and dtypes of `inputs` (in the model's order; `data` is not looked at),
  * reserves the memory for a run with them, and fills `outputs` with shape, rank, dtype and bytes;
- * `data` is left alone. Optional: run does the same. `output_count` may be 0. */
+ * `data` is left alone. Where data decides a size, that size is -1 and `bytes` are enough for every
+ * size it may have. Optional: run does the same. `output_count` may be 0. */
 BIREME_API int32_t bireme_session_plan(bireme_session* session, const bireme_tensor* inputs,
                                        uint32_t input_count, bireme_tensor* outputs,
                                        uint32_t output_count, bireme_status* status);
 
 /* Runs the model. For each output either `data` is NULL, and is set to memory of the session that
- * is valid until its next call, or it is the caller's memory of `bytes` bytes. Shape, rank, dtype
- * and bytes are filled in; the shape belongs to the session. An output's memory must not overlap an
+ * is valid until its next call, or it is the caller's memory of `bytes` bytes, at least as many as
+ * plan reports. Shape, rank, dtype and bytes are filled in, as they turned out where data decides; the shape belongs to the session. An output's memory must not overlap an
  * input's. Nothing is allocated unless a shape, or the set of outputs left to the session, is new.
  */
 BIREME_API int32_t bireme_session_run(bireme_session* session, const bireme_tensor* inputs,
@@ -220,7 +221,7 @@ typedef struct bireme_profile_entry {
   const char* op;     /* dialect operations, "conv+relu" */
   const char* node;   /* names in the user's model */
   const char* kernel; /* name, or "" where the instruction is not a launch */
-  const char* kind;   /* kind of kernel, "conv"; or "copy", "jump", "loop" */
+  const char* kind;   /* kind of kernel, "conv"; or "copy", "jump", "loop", "bind" */
   uint64_t calls;
   uint64_t nanoseconds;
 } bireme_profile_entry;
