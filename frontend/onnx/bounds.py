@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 
-from bireme.ir import Dim, DimExpr, SymbolRange, ceildiv, maximum, minimum
-from bireme.ir.dims import Monomial, floordiv
+from bireme.ir import Dim, DimExpr, SymbolRange, ceildiv, evaluate, maximum, minimum
+from bireme.ir.dims import Monomial, floordiv, symbols_of
 
 # A size without a stated bound stays below what a 32-bit index can hold.
 _UNBOUNDED = 2**31 - 2
 _INFINITE = 1 << 200
 # Beyond any size, and within int64.
 _FAR = 1 << 40
+# Least sizes that models ask for are sought up to here.
+_MOST_SOUGHT = 1 << 10
 # ONNX writes "to the end" as the largest int32 or int64, give or take one.
 _END = 2**31 - 1
 
@@ -19,9 +21,9 @@ Interval = tuple[int, int]
 
 
 class Bounds:
-    """Interval arithmetic over symbols whose ranges are given."""
+    """Interval arithmetic over symbols whose ranges are given. `require` narrows those ranges."""
 
-    def __init__(self, ranges: Mapping[str, SymbolRange]) -> None:
+    def __init__(self, ranges: dict[str, SymbolRange]) -> None:
         self._ranges = ranges
         self._known: dict[DimExpr, Interval] = {}
 
@@ -62,6 +64,26 @@ class Bounds:
             return 0, min(b, d - 1) if a >= 0 else d - 1
         corners = [a // c, a // d, b // c, b // d]
         return min(corners), max(corners)
+
+    def require(self, dim: Dim, least: int) -> None:
+        """Notes that `dim >= least` in every run that succeeds.
+
+        Where that says of one symbol that it has a least size, its range says so from here on: a
+        convolution of 3 taps without padding needs 3 elements, and arithmetic on them relies on it.
+        """
+        names = symbols_of(dim)
+        if len(names) != 1 or self.of(dim)[0] >= least:
+            return
+        (name,) = names
+        sizes = self._ranges.get(name, SymbolRange())
+        if sizes.least == 0:  # empty tensors were asked for: nothing is sure of them
+            return
+        last = _MOST_SOUGHT if sizes.most is None else min(sizes.most, _MOST_SOUGHT)
+        enough = (s for s in range(sizes.least, last + 1) if evaluate(dim, {name: s}) >= least)
+        first = next(enough, sizes.least)
+        if first > sizes.least:
+            self._ranges[name] = replace(sizes, least=first)
+            self._known.clear()
 
     def minimum(self, a: Dim, b: Dim) -> Dim:
         """The smaller one, as plainly as the intervals allow."""

@@ -121,6 +121,7 @@ class Emitter:
         self.graph = graph
         self.bounds = bounds
         self._symbolic = Symbolic(bounds)
+        self._always = block is None
         self._builder = Builder(graph, block=block)
         self._root = Builder(graph)
 
@@ -155,6 +156,13 @@ class Emitter:
     def block(self, arguments: Sequence[TensorType] = ()) -> Block:
         """A detached block for a region."""
         return self._builder.block(arguments)
+
+    def require(self, dim: Dim, least: int) -> None:
+        """Notes that `dim >= least` in every run that succeeds, unless here is a region, which may
+        not run. Then what follows from that is known, and said in the ranges of symbols.
+        """
+        if self._always:
+            self.bounds.require(dim, least)
 
     def discard_blocks(self) -> None:
         """Drops blocks that no op took: of loops that were imported a second time, another way."""

@@ -116,6 +116,8 @@ class Importer:
         self.sizes.check_all_used()
         self._walk(list(proto.node), scope, self.emitter)
         self.emitter.at("").discard_blocks()
+        for name, sizes in self.sizes.ranges.items():  # the nodes may ask for more than the inputs
+            self.graph.set_symbol(name, sizes)
         outputs: list[tuple[str, Tensor]] = []
         for info in proto.output:
             try:
@@ -169,8 +171,6 @@ class Importer:
                 scope._values[info.name] = data(array, info.name)
             else:
                 scope.set(info.name, Tensor(kind, self.graph.add_input(info.name, kind)))
-        for name, sizes in self.sizes.ranges.items():
-            self.graph.set_symbol(name, sizes)
 
     def subgraph(self, graph: GraphProto, scope: Scope, emitter: Emitter) -> list[Tensor]:
         """Imports the body of a control-flow node; gives its outputs."""

@@ -9,7 +9,7 @@ from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.einsum import einsum
 from bireme.frontend.onnx.ops.shape import pad, reshape, transpose
 from bireme.frontend.onnx.ops.table import Table
-from bireme.frontend.onnx.ops.windows import AUTO_PAD, spatial, window
+from bireme.frontend.onnx.ops.windows import AUTO_PAD, some_windows, spatial, window
 from bireme.ir import BiremeError, Dim, DType
 
 
@@ -97,7 +97,7 @@ def conv(n: Node, x: Tensor, w: Tensor) -> Tensor:
         dilations=frame.dilations,
         groups=n.integer("group", 1),
     )
-    return result
+    return some_windows(n, result)
 
 
 def _conv(n: Node) -> Tensor:

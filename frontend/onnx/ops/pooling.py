@@ -6,7 +6,7 @@ from bireme.frontend.onnx.emit import Tensor, scalar
 from bireme.frontend.onnx.node import Converter, Node
 from bireme.frontend.onnx.ops.shape import pad, reshape
 from bireme.frontend.onnx.ops.table import Table
-from bireme.frontend.onnx.ops.windows import Window, spatial, window
+from bireme.frontend.onnx.ops.windows import Window, some_windows, spatial, window
 from bireme.ir import BiremeError, DType, product
 
 
@@ -41,13 +41,14 @@ def _max(n: Node) -> list[Tensor]:
         indices=n.wants(1),
         storage_order=order,
     )
+    some_windows(n, found[0])
     return found
 
 
 def average(n: Node, x: Tensor) -> Tensor:
     """The average pool that the node's attributes describe."""
     frame = _frame(n)
-    return n.b.avg_pool(
+    result = n.b.avg_pool(
         x,
         kernel=frame.kernel,
         strides=frame.strides,
@@ -56,6 +57,7 @@ def average(n: Node, x: Tensor) -> Tensor:
         ceil_mode=n.flag("ceil_mode"),
         count_include_pad=n.flag("count_include_pad"),
     )
+    return some_windows(n, result)
 
 
 def _lp(n: Node) -> Tensor:

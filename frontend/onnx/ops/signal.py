@@ -9,6 +9,7 @@ from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.shape import cut, pad, reshape, transpose
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import Array, BiremeError, DType
+from bireme.ir.dims import floordiv
 
 # A transform of this many points is a matrix product with as many squared elements.
 _MOST_POINTS = 4096
@@ -112,11 +113,15 @@ def _stft(n: Node) -> Tensor:
     if signal.rank == 2:
         signal = reshape(n.b, signal, (*signal.shape, 1))
     size = signal.shape[1]
-    if length is None or not isinstance(size, int) or step < 1 or length > size:
-        raise BiremeError("BM1007", f"frames of {length} in steps of {step} in {signal.type}")
-    starts = np.arange(0, size - length + 1, step)
-    places = np.add.outer(starts, np.arange(length)).astype(np.int64)
-    frames = n.b.gather(signal, data(places), axis=1)
+    if length is None:
+        raise BiremeError("BM1007", "the length of the frames is not known")
+    if length < 1 or step < 1 or n.b.bounds.less(size, length):
+        raise BiremeError("BM1006", f"frames of {length} in steps of {step} in {signal.type}")
+    count = floordiv(size - length, step) + 1
+    n.b.require(count, 1)
+    starts = n.b.mul(n.b.iota(shape=(count, 1), axis=0, dtype=DType.I64), step)
+    places = n.b.add(starts, data(np.arange(length)))
+    frames = n.b.gather(signal, places, axis=1)
     if window is not None:
         frames = n.b.mul(frames, reshape(n.b, window, (length, 1)))
     return _transform(n, frames, length, length // 2 + 1 if onesided else length, False)

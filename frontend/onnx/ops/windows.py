@@ -65,3 +65,10 @@ def window(n: Node, sizes: Sequence[Dim], kernel: Sequence[Dim]) -> Window:
             large = total - small
             before[i], after[i] = (small, large) if auto == "SAME_UPPER" else (large, small)
     return Window(taps, strides, dilations, before, after)
+
+
+def some_windows(n: Node, result: Tensor) -> Tensor:
+    """`result` of a window op, which has at least one window along each spatial axis."""
+    for size in result.shape[2:]:
+        n.b.require(size, 1)
+    return result
