@@ -83,12 +83,21 @@ def run(
 
 
 @app.command()
-def check(model: Model, dim: Dim = None, constant: Constant = None, json: Json = False) -> None:
-    """List every node that cannot be compiled, with the reason, before compiling."""
+def check(
+    model: Model,
+    target: Annotated[
+        str, typer.Option("--target", "-t", help="One of `bireme devices`, or all.")
+    ] = "all",
+    dim: Dim = None,
+    constant: Constant = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as a page, too.")] = None,
+    json: Json = False,
+) -> None:
+    """Say of every node where it would run, or why it cannot be compiled, before compiling."""
     from bireme.cli.check import run
 
     with reporting_errors(json):
-        raise typer.Exit(run(model, dim, constant, json))
+        raise typer.Exit(run(model, target, dim, constant, html, json))
 
 
 @app.command()

@@ -3,21 +3,238 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from bireme._check import Check, NodeCheck, check
+from bireme.cli.html import Cell, Table, page
 from bireme.cli.options import parse_constants, parse_dims
-from bireme.cli.output import FAULT, print_json, print_table
-from bireme.frontend import onnx
+from bireme.cli.output import FAULT, megabytes, print_json, print_table, quantity
+from bireme.codegen.files import write_file
+from bireme.codegen.survey import Placement, Survey
+
+_NODE = ("node", "operator", "types", "operations", "bytes")
+_REFUSED = ("node", "operator", "opset", "target", "code", "reason", "what to do")
+_TOTAL = (
+    "target", "compilable", "kernels", "launches", "operations", "moved", "arena", "weights",
+    "scratch a thread",
+)  # fmt: skip
+_LAUNCH = ("launch", "kernel", "template", "nodes", "ops", "operations", "bytes", "arena")
 
 
-def run(model: Path, dims: list[str] | None, constants: list[str] | None, json: bool) -> int:
-    """Prints what cannot be compiled; gives the exit code."""
-    reports = onnx.check(model, dims=parse_dims(dims), constants=parse_constants(constants))
-    refused = [r for r in reports if not r.supported]
+def run(
+    model: Path,
+    target: str,
+    dims: list[str] | None,
+    constants: list[str] | None,
+    html: Path | None,
+    json: bool,
+) -> int:
+    """Prints where every node would run and what cannot be compiled; gives the exit code."""
+    found = check(model, target, dims=parse_dims(dims), constants=parse_constants(constants))
+    if html:
+        write_file(html, _page(model.name, found).encode())
     if json:
-        print_json({"nodes": [vars(r) for r in reports], "compilable": not refused})
-        return FAULT if refused else 0
+        print_json(_json(found))
+    else:
+        _print(found)
+    return 0 if found.compilable else FAULT
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def _print(found: Check) -> None:
+    groups = _groups(found)
+    rows = [
+        (
+            node.report.name,
+            node.report.op,
+            node.types,
+            quantity(node.operations),
+            megabytes(node.bytes),
+            *(_where(node.places[group[0]]) for group in groups),
+        )
+        for node in found.nodes
+    ]
+    print_table("", (*_NODE, *("\n".join(group) for group in groups)), rows)
+    refused = _refused(found)
     if refused:
-        rows = [(r.name, r.op, r.opset, r.code, r.reason, r.hint) for r in refused]
-        print_table("", ("node", "op", "opset", "code", "reason", "what to do"), rows)
-    print(f"{len(reports) - len(refused)} of {len(reports)} nodes can be compiled")
-    return FAULT if refused else 0
+        print()
+        print_table("cannot be compiled", _REFUSED, refused)
+    print()
+    print_table("", _TOTAL, [_totals(found, survey) for survey in found.surveys])
+    if found.sizes:
+        print("estimated at", ", ".join(f"{name}={size}" for name, size in found.sizes.items()))
+    print(_verdict(found))
+
+
+def _groups(found: Check) -> list[list[str]]:
+    """Targets that run every node alike share a column."""
+    columns: dict[tuple[str, ...], list[str]] = {}
+    for survey in found.surveys:
+        cells = tuple(_where(node.places[survey.target]) for node in found.nodes)
+        columns.setdefault(cells, []).append(survey.target)
+    return list(columns.values())
+
+
+def _where(place: Placement) -> str:
+    if place.errors:
+        return ", ".join(dict.fromkeys(e.code for e in place.errors))
+    launches = " ".join(f"#{number}" for number in place.launches)
+    return f"{', '.join(place.how)} {launches}".strip()
+
+
+def _refused(found: Check) -> list[tuple[str, ...]]:
+    """A row for each fault of each node; targets with the same fault share it."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for node in found.nodes:
+        for target, place in node.places.items():
+            for error in place.errors:
+                who = (node.report.name, node.report.op, str(node.report.opset))
+                rows.setdefault((*who, error.code, error.detail, error.hint), []).append(target)
+    named = {node.report.name for node in found.nodes}
+    for survey in found.surveys:
+        listed = {id(e) for n in found.nodes for e in n.places[survey.target].errors}
+        for error in survey.errors:
+            if id(error) not in listed and error.where not in named:
+                who = (error.where or "(the model)", "", "")
+                rows.setdefault((*who, error.code, error.detail, error.hint), []).append(
+                    survey.target
+                )
+    everywhere = len(found.surveys)
+    return [
+        (*row[:3], "all" if len(targets) == everywhere else ", ".join(targets), *row[3:])
+        for row, targets in rows.items()
+    ]
+
+
+def _totals(found: Check, survey: Survey) -> tuple[str, ...]:
+    launches = survey.launches
+    return (
+        survey.target,
+        "yes" if found.compilable_for(survey) else "no",
+        str(survey.kernels),
+        str(len(launches)),
+        quantity(sum(launch.operations for launch in launches)),
+        megabytes(sum(launch.bytes for launch in launches)),
+        megabytes(survey.arena_bytes),
+        megabytes(survey.weight_bytes),
+        megabytes(survey.workspace_bytes),
+    )
+
+
+def _verdict(found: Check) -> str:
+    supported = sum(node.supported for node in found.nodes)
+    refused = sum(node.refused for node in found.nodes)
+    behind = len(found.nodes) - supported - refused
+    text = f"{supported} of {len(found.nodes)} nodes can be compiled"
+    if refused:
+        text += f", {refused} cannot"
+    return text + (f", {behind} stand behind those" if behind else "")
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def _json(found: Check) -> dict[str, Any]:
+    return {
+        "compilable": found.compilable,
+        "sizes": dict(found.sizes),
+        "operations": sum(node.operations for node in found.nodes),
+        "nodes": [_node_json(node) for node in found.nodes],
+        "targets": [_survey_json(found, survey) for survey in found.surveys],
+    }
+
+
+def _node_json(node: NodeCheck) -> dict[str, Any]:
+    places = {
+        target: {
+            "how": list(place.how),
+            "launches": list(place.launches),
+            "errors": [_error_json(e) for e in place.errors],
+        }
+        for target, place in node.places.items()
+    }
+    return {
+        **vars(node.report),
+        "supported": node.supported,
+        "refused": node.refused,
+        "types": node.types,
+        "operations": node.operations,
+        "bytes": node.bytes,
+        "targets": places,
+    }
+
+
+def _survey_json(found: Check, survey: Survey) -> dict[str, Any]:
+    return {
+        "target": survey.target,
+        "compilable": found.compilable_for(survey),
+        "errors": [_error_json(e) for e in survey.errors],
+        "kernels": survey.kernels,
+        "operations": sum(launch.operations for launch in survey.launches),
+        "bytes_moved": sum(launch.bytes for launch in survey.launches),
+        "arena_bytes": survey.arena_bytes,
+        "arena_lower_bound_bytes": survey.arena_lower_bound,
+        "weight_bytes": survey.weight_bytes,
+        "peak_bytes": survey.peak_bytes,
+        "workspace_bytes": survey.workspace_bytes,
+        "launches": [vars(launch) for launch in survey.launches],
+    }
+
+
+def _error_json(error: Any) -> dict[str, str]:
+    return {
+        "code": error.code, "where": error.where, "message": error.detail, "hint": error.hint
+    }  # fmt: skip
+
+
+# --- HTML -----------------------------------------------------------------------------------------
+
+
+def _page(name: str, found: Check) -> str:
+    groups = _groups(found)
+    columns = (*_NODE, *("\n".join(group) for group in groups))
+    numbers = frozenset({"operations", "bytes", "launch", "kernel", "arena", "kernels", "launches"})
+    nodes: list[tuple[Cell | str, ...]] = [
+        (
+            node.report.name,
+            node.report.op,
+            node.types,
+            Cell(quantity(node.operations), node.operations),
+            Cell(megabytes(node.bytes), node.bytes),
+            *(Cell(_where(node.places[g[0]]), good=node.places[g[0]].supported) for g in groups),
+        )
+        for node in found.nodes
+    ]
+    tables = [
+        Table("Cannot be compiled", _REFUSED, _refused(found)),
+        Table("Targets", _TOTAL, [_totals(found, survey) for survey in found.surveys]),
+        Table("Nodes", columns, nodes, numbers),
+        *(
+            Table(f"Launches on {s.target}", _LAUNCH, _launch_rows(s), numbers)
+            for s in found.surveys
+        ),
+    ]
+    sizes = ", ".join(f"{symbol} = {size}" for symbol, size in found.sizes.items())
+    facts = [
+        ("operations", quantity(sum(node.operations for node in found.nodes))),
+        ("estimated at", sizes or "fixed sizes"),
+    ]
+    return page(f"bireme check {name}", Cell(_verdict(found), good=found.compilable), facts, tables)
+
+
+def _launch_rows(survey: Survey) -> list[list[Cell | str]]:
+    return [
+        [
+            Cell(f"#{number}", number),
+            str(launch.kernel),
+            launch.template,
+            ", ".join(launch.nodes),
+            ", ".join(launch.ops),
+            Cell(quantity(launch.operations), launch.operations),
+            Cell(megabytes(launch.bytes), launch.bytes),
+            Cell(megabytes(launch.live_bytes), launch.live_bytes),
+        ]
+        for number, launch in enumerate(survey.launches)
+    ]

@@ -6,7 +6,7 @@ import json as json_module
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -14,11 +14,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from bireme.codegen.compiler import Progress as Tell
 from bireme.ir import BiremeError
 from bireme.runtime import RuntimeFault
 
-FAULT = 1
+if TYPE_CHECKING:
+    from bireme.codegen.compiler import Progress as Tell
+
+FAULT, ERROR = 1, 2
 _PIPE_WIDTH = 200
 
 
@@ -39,6 +41,14 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_row(*(Text(str(cell)) for cell in row))
     # A file or a pipe has no width to wrap at.
     Console(soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+
+
+def quantity(count: int) -> str:
+    """A number of operations for people: `1.15 G`."""
+    for size, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {letter}"
+    return str(count)
 
 
 def megabytes(count: int) -> str:

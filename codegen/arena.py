@@ -8,10 +8,12 @@ loop, or whose rows the loop fills, must last until the loop is left.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
+from bireme.codegen.capacity import reserve
 from bireme.codegen.plan import Plan
-from bireme.ir import evaluate
-from bireme.passes.memory_plan import Buffer, plan_memory
+from bireme.ir import ceildiv, evaluate
+from bireme.passes.memory_plan import ALIGNMENT, Buffer, plan_memory
 
 
 @dataclass
@@ -24,13 +26,14 @@ class _Span:
 
 
 def place_arena(plan: Plan) -> None:
-    """Fills in `offset`, `after`, `arena_order` and the arena's figures."""
+    """Fills in `capacity`, `offset`, `after`, `arena_order` and the arena's figures."""
+    reserve(plan)
     hints = {name: sizes.typical for name, sizes in plan.symbols.items()}
     takers = _takers(plan)
     memory = plan_memory(
         Buffer(
             number,
-            evaluate(plan.tensors[number].bytes, hints),
+            evaluate(plan.tensors[number].reserved, hints),
             span.first,
             span.last,
             tuple(takers.get(number, ())),
@@ -50,6 +53,17 @@ def place_arena(plan: Plan) -> None:
             tensor.offset = placement.offset
 
 
+def live_bytes(plan: Plan) -> list[int]:
+    """Bytes of arena tensors that are alive at each instruction of a placed plan, at the hints."""
+    hints = {name: sizes.typical for name, sizes in plan.symbols.items()}
+    steps = [0] * (len(plan.instructions) + 1)
+    for root, span in _spans(plan).items():
+        size = evaluate(ceildiv(plan.tensors[root].reserved, ALIGNMENT) * ALIGNMENT, hints)
+        steps[span.first] += size
+        steps[span.last + 1] -= size
+    return list(accumulate(steps[:-1]))
+
+
 def _takers(plan: Plan) -> dict[int, list[int]]:
     """For each result, the arena tensors whose memory it may take over."""
     found: dict[int, list[int]] = {}
@@ -66,7 +80,7 @@ def _lie_in(plan: Plan, number: int, root: int) -> None:
         if tensor.place == "View" and tensor.base == number:
             tensor.base = root
     tensor = plan.tensors[number]
-    tensor.place, tensor.base = "View", root
+    tensor.place, tensor.base, tensor.capacity = "View", root, None
 
 
 def _spans(plan: Plan) -> dict[int, _Span]:

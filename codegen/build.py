@@ -83,18 +83,27 @@ class _Worker:
         self._process.communicate()
 
 
+# What was emitted, by the kernel's key and the level.
+Emissions = dict[tuple[str, InstructionSet], Any]
+
+
 def emit_kernels(
-    specs: Sequence[KernelSpec], target: Target
+    specs: Sequence[KernelSpec], target: Target, known: Emissions | None = None
 ) -> tuple[list[list[Emitted]], dict[int, BiremeError]]:
     """For each specification its kernel for each of the target's levels, without object code.
 
     With the emissions, the error of each specification that has one, by its number; it has no
-    emissions then.
+    emissions then. `known` is looked into and added to: chips of one target share levels.
     """
+    known = {} if known is None else known
     emitted: list[list[Emitted]] = []
     errors: dict[int, BiremeError] = {}
     for number, spec in enumerate(specs):
-        made = [attempt(target.emitter(), spec, level) for level in target.description.levels]
+        key = spec.key
+        for level in target.description.levels:
+            if (key, level) not in known:
+                known[key, level] = attempt(target.emitter(), spec, level)
+        made = [known[key, level] for level in target.description.levels]
         faults = [m for m in made if isinstance(m, BiremeError)]
         if faults:
             errors[number] = faults[0]

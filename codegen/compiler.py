@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from time import perf_counter
@@ -14,6 +14,7 @@ from bireme.codegen.cache import CompiledKernel, KernelCache, default_folder
 from bireme.codegen.link import link
 from bireme.codegen.lower import Lowered, lower
 from bireme.codegen.plan import Plan
+from bireme.codegen.templates.common import Work
 from bireme.ir import BiremeError, Dim, Graph, Op, maximum, together
 from bireme.ir.dims import substitute
 from bireme.passes.manager import Dump, PassRecord
@@ -109,7 +110,7 @@ def compile_graph(
         )
     except KernelFaults as faults:
         raise together(refusals(lowered, faults.errors)) from None
-    _fill_launches(plan, compiled)
+    fill_launches(plan, compiled)
     tell("planning memory", 0, 1)
     place_arena(plan)
     levels = target.description.levels
@@ -134,7 +135,7 @@ def compile_graph(
     return data, report
 
 
-def _fill_launches(plan: Plan, compiled: list[list[CompiledKernel]]) -> None:
+def fill_launches(plan: Plan, compiled: Sequence[Sequence[CompiledKernel | Work]]) -> None:
     """Gives each launch its tasks and scratch, with the kernel's sizes replaced by the launch's."""
     for launch in plan.instructions:
         if launch.op != "Launch":

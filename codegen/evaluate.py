@@ -73,7 +73,7 @@ class Evaluator:
             owner = value.owner
             if owner is None or owner.name not in self._rules:
                 name = owner.name if owner else "argument"
-                raise BiremeError("BM3004", f"no rule for {name}", where=value.label)
+                raise BiremeError("BM3004", f"no rule for {name}", where=name)
             result = self._rules[owner.name](self, owner, where, value.index)
         result = self._held(result)
         self.emit.remember(key, (result, where))  # `where` keeps the identities alive

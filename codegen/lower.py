@@ -23,6 +23,7 @@ class Lowered:
     are errors for ops that cannot be lowered: with any, the plan is not complete.
     """
 
+    graph: Graph
     plan: Plan
     specs: list[KernelSpec]
     launches: Mapping[int, Op]
@@ -40,6 +41,7 @@ def lower(graph: Graph) -> Lowered:
     lowering = _Lowering(graph)
     lowering.run()
     return Lowered(
+        graph,
         lowering.plan,
         lowering.specs,
         lowering.launches,
@@ -53,7 +55,7 @@ class _Lowering:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._aliases = find_aliases(graph)
-        self.plan = Plan(graph.name, graph.symbols)
+        self.plan = Plan(graph.name, graph.all_symbols, graph.data_symbols)
         self.specs: list[KernelSpec] = []
         self.launches: dict[int, Op] = {}
         self.idle = self._aliases.idle
@@ -67,6 +69,7 @@ class _Lowering:
             "constant": self._constant,
             "kernel": self._kernel,
             "reshape": self._reshape,
+            "prefix": self._prefix,
             "if": self._if,
             "while": self._while,
             "scan": self._scan,
@@ -182,6 +185,14 @@ class _Lowering:
     def _reshape(self, op: Op) -> None:
         if op.result not in self.tensors:
             self.tensors[op.result] = self._view(self.tensors[op.operands[0]], op.result.type)
+
+    def _prefix(self, op: Op) -> None:
+        x, count = (self.tensors[v] for v in op.operands)
+        name, bound = op.attrs["symbol"], op.operands[0].type.shape[0]
+        where = self._source(Source("prefix", op.node))
+        self._add(Instruction("Bind", where, args=(count,), symbol=name, bound=bound))
+        if op.result not in self.tensors:
+            self.tensors[op.result] = self._view(x, op.result.type)
 
     def _kernel(self, op: Op) -> None:
         results = [self._result(v) for v in op.results]

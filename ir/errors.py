@@ -76,11 +76,20 @@ ERRORS: dict[str, ErrorKind] = _table(
     ("BM2008", "text is not a valid bireme module", "look at the line named in the message"),
     ("BM2009", "a named weight is missing or of another type", "save the weights with the module"),
     ("BM2010", "a name is used twice", "give every input and every output a name of its own"),
+    (
+        "BM2011",
+        "a size that the data decides is used where it has no value",
+        "bind it once, before its uses; what a branch or a loop's body binds cannot leave it",
+    ),
     # 3xxx: passes, code generation, targets
     ("BM3001", "an unknown pass or pass option was named", "see docs/passes.md for the list"),
     ("BM3002", "a pass left the IR in an invalid state", "report it with the dumped IR"),
     ("BM3003", "the target is not known", "run `bireme devices` for the list"),
-    ("BM3004", "no kernel can be generated for an op", "run `bireme check` for the reason"),
+    (
+        "BM3004",
+        "no kernel can be generated for an op",
+        "write it with other operators, or compile for another target",
+    ),
     ("BM3005", "the backend compiler failed", "report it with the kernel named in the message"),
     ("BM3006", "the output file could not be written", "check the folder's permissions and space"),
     ("BM3007", "the kernel cache is unusable", "delete the cache folder or name another"),

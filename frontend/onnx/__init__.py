@@ -14,7 +14,7 @@ from bireme.frontend.onnx.model import Source, read_model
 from bireme.frontend.onnx.report import NodeReport, refusal
 from bireme.ir import Array, Graph
 
-__all__ = ["NodeReport", "Source", "check", "export", "load"]
+__all__ = ["NodeReport", "Source", "check", "export", "load", "load_partly"]
 
 
 def _run(
@@ -60,6 +60,27 @@ def check(
     Takes the arguments of `load`, and raises its errors but for nodes that cannot be imported.
     """
     return _run(model, dims, constants).reports
+
+
+def load_partly(
+    model: Source,
+    *,
+    dims: Mapping[str, int | range] | None = None,
+    constants: Mapping[str, Array] | None = None,
+) -> tuple[Graph, list[NodeReport]]:
+    """What can be imported of a model, to see what would become of it, and the reports of `check`.
+
+    Where a node is refused, the graph is not the model: what the node would give is an input, and
+    every value that nothing reads is an output. Raises the errors of `check`.
+    """
+    importer = _run(model, dims, constants)
+    graph = importer.graph
+    if any(not r.supported for r in importer.reports):
+        loose = [v for op in graph.body.ops for v in op.results if not v.uses]
+        loose += [v for v in graph.outputs if v not in loose]
+        graph.set_outputs([(f"output{i}", v) for i, v in enumerate(loose)])
+    graph.verify()
+    return graph, importer.reports
 
 
 def export(graph: Graph) -> ModelProto:

@@ -296,6 +296,8 @@ class Importer:
             if not known and (schema is None or not _has_body(schema)):
                 unknown = BiremeError("BM1003", reason_for_none(domain, proto.op_type))
                 self._report(name, proto.op_type, domain, opset, unknown)
+                return
+        self.reports.append(NodeReport(name, proto.op_type, domain, opset, checked=False))
 
 
 def _converted(domain: str, opset: int) -> int:

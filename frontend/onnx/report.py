@@ -19,6 +19,7 @@ class NodeReport:
     `name` is the node's name, after the names of enclosing nodes for one inside a subgraph or a
     function. `code` is empty for a node that can be imported, else the error's code; `reason` says
     what stands in the way and `hint` what to do.
+    `checked` is False for a node behind a refused one, of whose inputs not even the type is known.
     """
 
     name: str
@@ -28,6 +29,7 @@ class NodeReport:
     code: str = ""
     reason: str = ""
     hint: str = ""
+    checked: bool = True
 
     @property
     def supported(self) -> bool:
