@@ -16,6 +16,7 @@ from bireme.passes.fuse import Fuse
 from bireme.passes.layout import Layout
 from bireme.passes.manager import Dump, Pass, PassRecord, run_passes
 from bireme.passes.pack_matmul import PackMatmul
+from bireme.passes.pack_recurrent import PackRecurrent
 from bireme.passes.pad_once import PadOnce
 from bireme.passes.simplify import Simplify
 from bireme.targets.description import Description
@@ -31,6 +32,7 @@ PASSES: dict[str, type[Pass]] = {
         Fuse,
         Layout,
         PackMatmul,
+        PackRecurrent,
         PadOnce,
         Simplify,
     )
@@ -43,6 +45,7 @@ DEFAULT: tuple[Pass, ...] = (
     Simplify(),
     FoldBatchNorm(),
     Decompose(),  # takes the batch norms that could not be folded
+    PackRecurrent(),  # in ops that are folded below
     Simplify(),
     FoldConstants(),
     Cse(),

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bireme.ir.dims import Dim
+from bireme.ir.dims import Dim, ceildiv
 from bireme.ir.dtypes import FLOATS, DType
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
 from bireme.ir.ops._numeric import sigmoid, widen
-from bireme.ir.ops._rules import has_rank, one_of, same_dtype, same_shape
+from bireme.ir.ops._rules import at_least, has_rank, one_of, same_dtype, same_shape
 from bireme.ir.types import TensorType
 
 
@@ -82,13 +82,21 @@ def _recurrent_type(t: Typing, gates: int, activations: int, cell: bool) -> Sequ
         if name not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise t.fail(f"activations must be of {known}; found {name!r}", "BM1006")
+    at_least(t, "block", 1)
+    block = t.attrs["block"]
     has_rank(t, x, 3, "x")
-    has_rank(t, r, 3, "r")
+    has_rank(t, r, 3 if block == 1 else 5, "r")
     steps, batch, inputs = x.shape
     hidden = r.shape[2]
-    same_shape(t, w.shape, (directions, gates * hidden, inputs), "w")
-    same_shape(t, r.shape, (directions, gates * hidden, hidden), "r")
-    same_shape(t, b.shape, (directions, 2 * gates * hidden), "b")
+    if block == 1:
+        same_shape(t, w.shape, (directions, gates * hidden, inputs), "w")
+        same_shape(t, r.shape, (directions, gates * hidden, hidden), "r")
+        same_shape(t, b.shape, (directions, 2 * gates * hidden), "b")
+    else:
+        blocks, biases = ceildiv(hidden, block), gates + bool(t.attrs.get("linear_before_reset"))
+        same_shape(t, w.shape, (directions, blocks, gates, inputs, block), "packed w")
+        same_shape(t, r.shape, (directions, blocks, hidden, gates, block), "packed r")
+        same_shape(t, b.shape, (directions, blocks, biases, block), "packed b")
     final: tuple[Dim, ...] = (directions, batch, hidden)
     for tensor, name in zip(state, ("h0", "c0"), strict=False):
         same_shape(t, tensor.shape, final, name)
@@ -102,6 +110,26 @@ def _recurrent_type(t: Typing, gates: int, activations: int, cell: bool) -> Sequ
 
 # (input's share of the gates at a step [B, gates * H], states [B, H]...) -> new states
 Step = Callable[..., tuple[Array, ...]]
+
+
+def _rows(packed: Array, hidden: int) -> Array:
+    """`[D, blocks, gates, K, block]` → `[D, gates * H, K]`."""
+    units = np.moveaxis(packed, 1, 2).swapaxes(-1, -2)  # [D, gates, blocks, block, K]
+    directions, gates, blocks, block, depth = units.shape
+    units = units.reshape(directions, gates, blocks * block, depth)[:, :, :hidden]
+    return units.reshape(directions, gates * hidden, depth)
+
+
+def _unpacked(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    """The operands of a layer with its weights as ONNX has them."""
+    if attrs["block"] == 1:
+        return inputs
+    x, w, r, b, *rest = inputs
+    hidden, gates = r.shape[2], r.shape[3]
+    biases = _rows(b[:, :, :, np.newaxis], hidden)[..., 0].reshape(b.shape[0], -1)
+    missing = (2 * gates - b.shape[2]) * hidden
+    biases = np.insert(biases, [gates * hidden] * missing, 0, axis=1)
+    return [x, _rows(w, hidden), _rows(np.swapaxes(r, 2, 3), hidden), biases, *rest]
 
 
 def _run(
@@ -138,6 +166,7 @@ def _clipped(x: Array, limit: float) -> Array:
 
 
 def _lstm_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    inputs = _unpacked(inputs, attrs)
     r, b = widen(inputs[2]), widen(inputs[3])
     hidden, clip = r.shape[2], attrs["clip"]
     p = widen(inputs[7]) if len(inputs) > 7 else np.zeros((r.shape[0], 3 * hidden), r.dtype)
@@ -160,6 +189,7 @@ def _lstm_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
 
 
 def _gru_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    inputs = _unpacked(inputs, attrs)
     r, b = widen(inputs[2]), widen(inputs[3])
     hidden, clip = r.shape[2], attrs["clip"]
 
@@ -186,6 +216,7 @@ def _gru_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
 
 
 def _rnn_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    inputs = _unpacked(inputs, attrs)
     r, b = widen(inputs[2]), widen(inputs[3])
     hidden, clip = r.shape[2], attrs["clip"]
 
@@ -225,6 +256,15 @@ def _attrs(count: int, *more: Attr) -> tuple[Attr, ...]:
             0.0,
             "bound on what goes into an activation, but not into that of an LSTM's cell output (as "
             "in ONNX Runtime); 0 for none",
+        ),
+        Attr(
+            "block",
+            AttrKind.INT,
+            1,
+            "above 1 the weights are packed: `w [D, blocks, gates, I, block]`, "
+            "`r [D, blocks, H, gates, block]`, `b [D, blocks, gates, block]` with the sums of both "
+            "biases, and blocks of `block` hidden units; with `linear_before_reset` a last row of "
+            "`b` holds the recurrent bias of the hidden gate",
         ),
         *more,
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bireme.ir import DType, TensorType, evaluate, symbol
+from bireme.ir import DType, TensorType, ceildiv, evaluate, symbol
 from bireme.targets.x86.chips import LEVELS
 from tests.codegen.compare import check, sample
 from tests.codegen.kernels import group
 
 N, S = symbol("n"), symbol("s")
+BLOCK = 16
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 ACTIVATIONS = {"lstm": ("sigmoid", "tanh", "tanh"), "gru": ("sigmoid", "tanh"), "rnn": ("tanh",)}
 LOOSE = {DType.F16: {"rtol": 0.02, "atol": 0.02}, DType.BF16: {"rtol": 0.1, "atol": 0.1}}
@@ -23,8 +24,14 @@ def run(
     """Checks one layer; `sizes` are steps, batch, inputs and hidden units."""
     steps, batch, inputs, hidden = sizes
     both = 2 if direction == "bidirectional" else 1
-    rows = GATES[name] * hidden
-    shapes = [(steps, batch, inputs), (both, rows, inputs), (both, rows, hidden), (both, 2 * rows)]
+    gates, blocks = GATES[name], ceildiv(hidden, BLOCK)
+    biases = gates + bool(attrs.get("linear_before_reset"))
+    shapes = [
+        (steps, batch, inputs),
+        (both, blocks, gates, inputs, BLOCK),
+        (both, blocks, hidden, gates, BLOCK),
+        (both, blocks, biases, BLOCK),
+    ]
     shapes += [(both, batch, hidden)] * (2 if name == "lstm" else 1)
     types = [TensorType(dtype, shape) for shape in shapes]
     if lengths:
@@ -34,7 +41,7 @@ def run(
 
     def body(b, *operands):
         kinds = activations or ACTIVATIONS[name] * both
-        layer = b.op(name, operands, direction=direction, activations=kinds, **attrs)
+        layer = b.op(name, operands, direction=direction, activations=kinds, block=BLOCK, **attrs)
         return [layer.results[i] for i in outputs or range(len(layer.results))]
 
     symbols = symbols or {}
