@@ -19,13 +19,16 @@ from tvm.ir.expr import TensorLoad
 from tvm.tirx import stmt as ts
 
 from bireme.ir import Dim, DType, TensorType
+from bireme.ir.dtypes import NARROW
 
 Expr = Any  # tvm.ir.Expr: TVM's Python package carries no types
 
 
-# What an element is in memory (bool and bfloat16 as plain bits) and in arithmetic.
-_STORAGE = {DType.BOOL: "uint8", DType.BF16: "uint16"}
-_COMPUTE = {DType.BOOL: "bool", DType.BF16: "float32", DType.F16: "float32"}
+# What an element is in memory (bool and bfloat16 as plain bits) and in arithmetic. Narrow types are
+# bits in both: rules/narrow.py converts them.
+_BITS = dict.fromkeys(NARROW, "uint8")
+_STORAGE = {DType.BOOL: "uint8", DType.BF16: "uint16", **_BITS}
+_COMPUTE = {DType.BOOL: "bool", DType.BF16: "float32", DType.F16: "float32", **_BITS}
 
 
 def storage(dtype: DType) -> str:

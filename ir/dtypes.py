@@ -1,4 +1,8 @@
-"""Element types: one table with each type's name, width, NumPy type and MLIR spelling."""
+"""Element types: one table with each type's name, width, NumPy type and MLIR spelling.
+
+Narrow types, the last ten, are for data: ops move and cast them, none calculates with them. Each
+element takes a byte, also of the types that need only 4 or 2 bits, which are the low ones.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,16 @@ class DType(Enum):
     BF16 = ("bfloat16", 16, ml_dtypes.bfloat16, "bf16")
     F32 = ("float32", 32, np.float32, "f32")
     F64 = ("float64", 64, np.float64, "f64")
+    F8E4M3FN = ("float8_e4m3fn", 8, ml_dtypes.float8_e4m3fn, "f8E4M3FN")
+    F8E4M3FNUZ = ("float8_e4m3fnuz", 8, ml_dtypes.float8_e4m3fnuz, "f8E4M3FNUZ")
+    F8E5M2 = ("float8_e5m2", 8, ml_dtypes.float8_e5m2, "f8E5M2")
+    F8E5M2FNUZ = ("float8_e5m2fnuz", 8, ml_dtypes.float8_e5m2fnuz, "f8E5M2FNUZ")
+    F8E8M0FNU = ("float8_e8m0fnu", 8, ml_dtypes.float8_e8m0fnu, "f8E8M0FNU")
+    F4E2M1FN = ("float4_e2m1fn", 8, ml_dtypes.float4_e2m1fn, "f4E2M1FN")
+    I4 = ("int4", 8, ml_dtypes.int4, "i4")
+    U4 = ("uint4", 8, ml_dtypes.uint4, "ui4")
+    I2 = ("int2", 8, ml_dtypes.int2, "i2")
+    U2 = ("uint2", 8, ml_dtypes.uint2, "ui2")
 
     @property
     def label(self) -> str:
@@ -35,8 +49,13 @@ class DType(Enum):
 
     @property
     def bits(self) -> int:
-        """Width in memory; `bool` takes a whole byte."""
+        """Width in memory; `bool` and narrow types take a whole byte."""
         return int(self.value[1])
+
+    @property
+    def value_bits(self) -> int:
+        """Width of what an element holds: below `bits` for narrow types of 4 or 2 bits."""
+        return _SUB_BYTE.get(self, self.bits)
 
     @property
     def bytes(self) -> int:
@@ -60,8 +79,21 @@ class DType(Enum):
         return self is not DType.BOOL and self not in _FLOATS
 
     @property
+    def is_narrow(self) -> bool:
+        """Whether the type is only moved and cast."""
+        return self in NARROW
+
+    @property
     def is_signed(self) -> bool:
-        return self in _FLOATS or self in (DType.I8, DType.I16, DType.I32, DType.I64)
+        """Whether there are values below 0."""
+        return (self in _FLOATS and self is not DType.F8E8M0FNU) or self in _SIGNED
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Least and greatest value of an integer type."""
+        if self.is_signed:
+            return -(1 << (self.value_bits - 1)), (1 << (self.value_bits - 1)) - 1
+        return 0, (1 << self.value_bits) - 1
 
     @staticmethod
     def of(value: Any) -> DType:
@@ -82,11 +114,16 @@ class DType(Enum):
         return self.label
 
 
-_FLOATS = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64})
+_SUB_BYTE = {DType.F4E2M1FN: 4, DType.I4: 4, DType.U4: 4, DType.I2: 2, DType.U2: 2}
+NARROW = tuple(DType)[13:]
+_FLOATS = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64, *NARROW[:6]})
+_SIGNED = frozenset({DType.I8, DType.I16, DType.I32, DType.I64, DType.I4, DType.I2})
 _BY_NAME = {t.label: t for t in DType}
 _BY_NUMPY = {t.numpy: t for t in DType}
 BY_MLIR = {t.mlir: t for t in DType}
-FLOATS = tuple(t for t in DType if t.is_float)
-INTEGERS = tuple(t for t in DType if t.is_integer)
+# Types that ops calculate with.
+FLOATS = tuple(t for t in DType if t.is_float and not t.is_narrow)
+INTEGERS = tuple(t for t in DType if t.is_integer and not t.is_narrow)
 NUMERIC = INTEGERS + FLOATS
+WIDE = (DType.BOOL, *NUMERIC)
 ANY = tuple(DType)

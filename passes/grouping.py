@@ -64,7 +64,7 @@ class Limits:
 
 # Ops worth computing again for every element that a broadcast needs.
 CHEAP = frozenset({
-    "abs", "add", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "cast",
+    "abs", "add", "bitcast", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "cast",
     "dim_values", "equal", "expand", "gather", "greater", "greater_equal", "iota", "less",
     "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum",
     "minimum", "mul", "neg", "not_equal", "relu", "slice", "sub", "transpose", "where",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Index, Rule
@@ -27,12 +28,15 @@ def _constant(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
     flat: Expr = index(0)
     for size, i in zip(array.shape, at, strict=True):
         flat = plus(times(flat, size), i)
+    if dtype.is_narrow:
+        array = array.view(np.uint8)
     return _pick(flat, [_number(x, dtype) for x in array.ravel()], lanes_in(at))
 
 
 def _number(x: Any, dtype: DType) -> Expr:
-    number = bool(x) if dtype is DType.BOOL else float(x) if dtype.is_float else int(x)
-    return const(number, compute(dtype))
+    kind = compute(dtype)
+    number = bool(x) if dtype is DType.BOOL else float(x) if kind.startswith("float") else int(x)
+    return const(number, kind)
 
 
 def _pick(i: Expr, values: Sequence[Expr], lanes: int) -> Expr:

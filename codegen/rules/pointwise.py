@@ -10,6 +10,7 @@ from tvm import tirx
 from bireme.codegen.evaluate import Evaluator, Index, Rule
 from bireme.codegen.rules import arithmetic as a
 from bireme.codegen.rules import transcendental as t
+from bireme.codegen.rules.narrow import from_narrow, to_narrow
 from bireme.codegen.tir import (
     Expr,
     cast,
@@ -17,8 +18,10 @@ from bireme.codegen.tir import (
     const,
     from_storage,
     match,
+    reinterpret,
     scalar_type,
     select,
+    storage,
     to_storage,
 )
 from bireme.ir import DType, Op
@@ -44,7 +47,25 @@ def _emitting(function: Callable[..., Expr]) -> Rule:
     return rule
 
 
-def _cast(x: Expr, dtype: DType) -> Expr:
+def _cast(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
+    (value,), dtype = op.operands, op.attrs["dtype"]
+    x, source = e.broadcast_at(value, at), value.type.dtype
+    if source is dtype:
+        return x
+    if source.is_narrow:
+        x = e.emit.bind(from_narrow(x, source))
+    if dtype.is_narrow:
+        return to_narrow(e.emit, x, dtype, op.attrs["saturate"], op.attrs["round_mode"])
+    return convert(x, dtype)
+
+
+def _bitcast(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
+    (value,), dtype = op.operands, op.attrs["dtype"]
+    bits = to_storage(e.broadcast_at(value, at), value.type.dtype)
+    return from_storage(reinterpret(bits, storage(dtype)), dtype)
+
+
+def convert(x: Expr, dtype: DType) -> Expr:
     """Conversion; results in half precision are rounded here, not only when they are stored."""
     source, target = scalar_type(x), compute(dtype)
     if dtype is DType.BOOL:
@@ -101,16 +122,9 @@ def _quantize(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
     steps, zero = match(steps, cast(_parameter(e, op, 2, at), scalar_type(steps)))
     shifted = e.emit.bind(steps + zero)
     dtype = op.result.type.dtype
-    least, most = _range(dtype)
+    least, most = dtype.limits
     shifted = a.minimum(a.maximum(shifted, a.like(least, shifted)), a.like(most, shifted))
     return cast(cast(shifted, "int32"), compute(dtype))
-
-
-def _range(dtype: DType) -> tuple[int, int]:
-    """Least and greatest integer of a type."""
-    if dtype.is_signed:
-        return -(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1
-    return 0, (1 << dtype.bits) - 1
 
 
 def _dequantize(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
@@ -143,7 +157,8 @@ RULES: dict[str, Rule] = {
     "bitwise_not": _rule(tirx.bitwise_not),
     "is_nan": _rule(tirx.isnan),
     "is_inf": _rule(_is_inf),
-    "cast": _rule(_cast),
+    "bitcast": _bitcast,
+    "cast": _cast,
     "add": _rule(a.add),
     "sub": _rule(a.subtract),
     "mul": _rule(a.multiply),

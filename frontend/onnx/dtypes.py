@@ -20,8 +20,20 @@ FROM_ONNX: dict[int, DType] = {
     TensorProto.BFLOAT16: DType.BF16,
     TensorProto.FLOAT: DType.F32,
     TensorProto.DOUBLE: DType.F64,
+    TensorProto.FLOAT8E4M3FN: DType.F8E4M3FN,
+    TensorProto.FLOAT8E4M3FNUZ: DType.F8E4M3FNUZ,
+    TensorProto.FLOAT8E5M2: DType.F8E5M2,
+    TensorProto.FLOAT8E5M2FNUZ: DType.F8E5M2FNUZ,
+    TensorProto.FLOAT8E8M0: DType.F8E8M0FNU,
+    TensorProto.FLOAT4E2M1: DType.F4E2M1FN,
+    TensorProto.INT4: DType.I4,
+    TensorProto.UINT4: DType.U4,
+    TensorProto.INT2: DType.I2,
+    TensorProto.UINT2: DType.U2,
 }
 TO_ONNX: dict[DType, int] = {dtype: code for code, dtype in FROM_ONNX.items()}
+# The first opset with the type, where that is later than the one that is usually written.
+SINCE = {DType.F4E2M1FN: 23, DType.F8E8M0FNU: 24, DType.I2: 25, DType.U2: 25}
 
 
 def type_name(code: int) -> str:

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 
-from bireme.frontend.onnx.dtypes import TO_ONNX
+from bireme.frontend.onnx.dtypes import SINCE, TO_ONNX
 from bireme.ir import BiremeError, Block, Dim, DimExpr, DType, Graph, Op, TensorType, Value
 from bireme.ir.dims import Atom
 
 OPSET = 21
-_IR_VERSION = 10
 # The checker copies the model, which takes long for a large one and ends at 2 GiB.
 _MOST_CHECKED = 1 << 27
 
@@ -27,6 +26,7 @@ class Writer:
 
     def __init__(self, graph: Graph, table: dict[str, OpWriter]) -> None:
         self.graph = graph
+        self.opset = OPSET
         self.nodes: list[NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
         self._table = table
@@ -63,6 +63,10 @@ class Writer:
         made.name = self.fresh(self._node or kind)
         self.nodes.append(made)
         return names
+
+    def need(self, opset: int) -> None:
+        """Says that a node exists only from an opset on."""
+        self.opset = max(self.opset, opset)
 
     def one(self, kind: str, *inputs: str, **attrs: Any) -> str:
         """Adds a node with one output."""
@@ -143,6 +147,7 @@ class Writer:
             results = self._table[op.name](self, op)
             for value, name in zip(op.results, results, strict=True):
                 self.bind(value, name)
+                self.need(SINCE.get(value.type.dtype, OPSET))
 
 
 def export_with(graph: Graph, table: dict[str, OpWriter]) -> ModelProto:
@@ -154,6 +159,7 @@ def export_with(graph: Graph, table: dict[str, OpWriter]) -> ModelProto:
     writer = Writer(graph, table)
     for name, value in zip(graph.input_names, graph.inputs, strict=True):
         writer.bind(value, writer.fresh(name))
+        writer.need(SINCE.get(value.type.dtype, OPSET))
     outputs = [writer.fresh(name) for name in graph.output_names]
     writer.block(graph.body)
     for name, value in zip(outputs, graph.outputs, strict=True):
@@ -165,9 +171,12 @@ def export_with(graph: Graph, table: dict[str, OpWriter]) -> ModelProto:
         [_info(n, v.type) for n, v in zip(outputs, graph.outputs, strict=True)],
         list(writer.initializers.values()),
     )
-    opsets = [helper.make_opsetid("", OPSET)]
+    opsets = [helper.make_opsetid("", writer.opset)]
     model = helper.make_model(
-        proto, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="bireme"
+        proto,
+        opset_imports=opsets,
+        ir_version=helper.find_min_ir_version_for(opsets),
+        producer_name="bireme",
     )
     if model.ByteSize() < _MOST_CHECKED:
         checker.check_model(model)

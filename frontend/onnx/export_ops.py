@@ -106,6 +106,20 @@ def _pad(w: Writer, op: Op) -> Sequence[str]:
     return [w.one("Pad", x, pads, *value, mode=op.attrs["mode"])]
 
 
+def _cast(w: Writer, op: Op) -> Sequence[str]:
+    dtype, options = op.attrs["dtype"], dict[str, Any]()
+    if dtype is DType.F8E8M0FNU:
+        options["round_mode"] = op.attrs["round_mode"]
+    if not op.attrs["saturate"]:
+        options["saturate"] = 0
+    return [w.one("Cast", *operands(w, op), to=TO_ONNX[dtype], **options)]
+
+
+def _bitcast(w: Writer, op: Op) -> Sequence[str]:
+    w.need(26)
+    return [w.one("BitCast", *operands(w, op), to=TO_ONNX[op.attrs["dtype"]])]
+
+
 def _sized(kind: str, attr: str) -> OpWriter:
     return lambda w, op: [w.one(kind, *operands(w, op), w.sizes(op.attrs[attr]))]
 
@@ -285,7 +299,8 @@ EXPORTS: dict[str, OpWriter] = {
     "argmin": _arg("ArgMin"),
     "avg_pool": _pool("AveragePool", count_include_pad="count_include_pad"),
     "batch_norm": _with("BatchNormalization", epsilon="epsilon"),
-    "cast": _with("Cast", to="dtype"),
+    "bitcast": _bitcast,
+    "cast": _cast,
     "concat": _with("Concat", axis="axis"),
     "constant": _constant,
     "conv": _conv,

@@ -10,16 +10,9 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 
 from bireme.frontend.onnx.dtypes import dtype_of
-from bireme.ir import Array, BiremeError
+from bireme.ir import Array, BiremeError, DType
 
 _MOST_ELEMENTS = 1 << 40
-# Only data can have these types: the dialect computes with whole bytes. (NumPy type, bits)
-_PACKED = {
-    TensorProto.INT4: (np.int8, 4),
-    TensorProto.UINT4: (np.uint8, 4),
-    TensorProto.INT2: (np.int8, 2),
-    TensorProto.UINT2: (np.uint8, 2),
-}
 
 
 class TensorReader:
@@ -35,9 +28,9 @@ class TensorReader:
         shape = tuple(tensor.dims)
         if any(d < 0 for d in shape) or math.prod(shape) > _MOST_ELEMENTS:
             raise BiremeError("BM1005", f"{what} has shape {list(shape)}")
-        if tensor.data_type in _PACKED:
-            return self._packed(tensor, what, shape)
         dtype = dtype_of(tensor.data_type, what)
+        if dtype.value_bits < 8:
+            return self._packed(tensor, what, shape, dtype)
         if tensor.data_location == TensorProto.EXTERNAL:
             data = self._external(tensor, what, math.prod(shape) * dtype.bytes)
         elif tensor.HasField("raw_data"):
@@ -51,15 +44,16 @@ class TensorReader:
             return np.asarray(np.frombuffer(data, np.uint8).reshape(shape) != 0)
         return np.frombuffer(data, dtype.numpy).reshape(shape)
 
-    def _packed(self, tensor: TensorProto, what: str, shape: tuple[int, ...]) -> Array:
-        """Integers of less than a byte, as bytes."""
-        wide, bits = _PACKED[tensor.data_type]
+    def _packed(
+        self, tensor: TensorProto, what: str, shape: tuple[int, ...], dtype: DType
+    ) -> Array:
+        """Elements of less than a byte, which ONNX packs and the dialect does not."""
         if tensor.data_location == TensorProto.EXTERNAL:
             plain = TensorProto(data_type=tensor.data_type, dims=tensor.dims, name=tensor.name)
-            size = -(-math.prod(shape) * bits // 8)
+            size = -(-math.prod(shape) * dtype.value_bits // 8)
             plain.raw_data = bytes(self._external(tensor, what, size))
             tensor = plain
-        return _typed(tensor, what, shape).astype(wide)
+        return _typed(tensor, what, shape)
 
     def _external(self, tensor: TensorProto, what: str, size: int) -> memoryview:
         entries = {e.key: e.value for e in tensor.external_data}

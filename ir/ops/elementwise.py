@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bireme.ir.dtypes import ANY, FLOATS, INTEGERS, NUMERIC, DType
+from bireme.ir.dtypes import ANY, FLOATS, INTEGERS, NUMERIC, WIDE, DType
+from bireme.ir.narrow import ROUND_MODES, to_narrow, widen_narrow
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
 from bireme.ir.ops._numeric import (
     divide,
@@ -19,7 +20,7 @@ from bireme.ir.ops._numeric import (
     sigmoid,
     widen,
 )
-from bireme.ir.ops._rules import BOOLS, broadcast_type, same_dtype, same_type
+from bireme.ir.ops._rules import BOOLS, broadcast_type, one_of, same_dtype, same_type
 from bireme.ir.types import TensorType
 
 _SIGNED = tuple(t for t in NUMERIC if t.is_signed)
@@ -69,7 +70,7 @@ def _comparison(
 ) -> OpDef:
     return OpDef(
         name=name,
-        operands=(Operand("x"), Operand("y")),
+        operands=(Operand("x", WIDE), Operand("y", WIDE)),
         attrs=(),
         infer=lambda t: [r.with_dtype(DType.BOOL) for r in broadcast_type(t)],
         reference=predicate(function),
@@ -106,8 +107,34 @@ def _is_inf(x: Array, positive: bool, negative: bool) -> Array:
 
 
 def _cast_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    (x,), dtype = inputs, attrs["dtype"]
+    source = DType.of(x)
+    if source is dtype:
+        return [x]
     # bfloat16 goes through float32: NumPy has no direct way from it to every type.
-    return [widen(inputs[0]).astype(attrs["dtype"].numpy)]
+    wide = widen_narrow(x, source) if source.is_narrow else widen(x)
+    if dtype.is_narrow:
+        return [to_narrow(wide, dtype, saturate=attrs["saturate"], round_mode=attrs["round_mode"])]
+    return [wide.astype(dtype.numpy)]
+
+
+def _cast_type(t: Typing) -> Sequence[TensorType]:
+    one_of(t, "round_mode", ROUND_MODES)
+    return [t.types[0].with_dtype(t.attrs["dtype"])]
+
+
+def _bitcast_type(t: Typing) -> Sequence[TensorType]:
+    (x,), dtype = t.types, t.attrs["dtype"]
+    if x.dtype.value_bits != dtype.value_bits:
+        raise t.fail(f"{x.dtype.label} and {dtype.label} differ in width", "BM2003")
+    return [x.with_dtype(dtype)]
+
+
+def _bitcast_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    bits = np.ascontiguousarray(inputs[0]).reshape(inputs[0].shape)
+    if attrs["dtype"] is DType.BOOL:
+        return [bits.view(np.uint8) != 0]
+    return [bits.view(attrs["dtype"].numpy)]
 
 
 def _where_reference(inputs: Sequence[Array], _attrs: Attrs) -> Sequence[Array]:
@@ -179,12 +206,39 @@ _UNARY = (
     OpDef(
         name="cast",
         operands=(Operand("x"),),
-        attrs=(Attr("dtype", AttrKind.DTYPE, doc="element type of the result"),),
-        infer=lambda t: [t.types[0].with_dtype(t.attrs["dtype"])],
+        attrs=(
+            Attr("dtype", AttrKind.DTYPE, doc="element type of the result"),
+            Attr(
+                "saturate",
+                AttrKind.BOOL,
+                True,
+                "to a float of 8 bits: the largest stands for what is beyond, not infinity or NaN",
+            ),
+            Attr(
+                "round_mode",
+                AttrKind.STR,
+                "up",
+                f"to float8_e8m0fnu, between two powers of two: {', '.join(ROUND_MODES)}",
+            ),
+        ),
+        infer=_cast_type,
         reference=_cast_reference,
         fusion=Fusion.POINTWISE,
         doc="Another element type. Floats become integers by rounding toward zero (out of range "
-        "and NaN: any value), integers wrap, and anything but 0 becomes true.",
+        "and NaN: any value), integers wrap, and anything but 0 becomes true. Floats of 8 bits or "
+        "fewer are rounded to nearest, halves to even; without a NaN, NaN becomes 0. In "
+        "float8_e8m0fnu 0 becomes the least number, and numbers below 0 become NaN. A cast to the "
+        "operand's own type changes nothing.",
+    ),
+    OpDef(
+        name="bitcast",
+        operands=(Operand("x"),),
+        attrs=(Attr("dtype", AttrKind.DTYPE, doc="element type of the result, as wide as `x`'s"),),
+        infer=_bitcast_type,
+        reference=_bitcast_reference,
+        fusion=Fusion.POINTWISE,
+        doc="The same bits as another element type of the same width. bool counts as 8 bits, and "
+        "anything but 0 becomes true. A signalling NaN of 16 bits may become a quiet one.",
     ),
 )
 

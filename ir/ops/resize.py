@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bireme.ir.dtypes import WIDE
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
 from bireme.ir.ops._numeric import widen
 from bireme.ir.ops._rules import at_least, one_of, one_per_axis
@@ -201,7 +202,7 @@ def _interpolated(x: Array, axis: int, found: Taps) -> Array:
 OPS = (
     OpDef(
         name="resize",
-        operands=(Operand("x"),),
+        operands=(Operand("x", WIDE),),
         attrs=(
             Attr("shape", AttrKind.DIMS, doc="shape of the result"),
             Attr(

@@ -108,7 +108,9 @@ def _pad_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     if attrs["mode"] != "constant":
         return [np.pad(x, widths, mode=attrs["mode"])] if any(map(any, widths)) else [x]
     shape = [b + n + a for (b, a), n in zip(widths, x.shape, strict=True)]
-    result = np.full(shape, inputs[1] if len(inputs) == 2 else 0, x.dtype)
+    result = np.zeros(shape, x.dtype)
+    if len(inputs) == 2:
+        result[...] = inputs[1]
     result[tuple(slice(b, b + n) for (b, _), n in zip(widths, x.shape, strict=True))] = x
     return [result]
 

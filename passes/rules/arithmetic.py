@@ -80,7 +80,7 @@ def _cast_of_widening(op: Op, b: Builder) -> Value | None:
     (x,) = inner.operands
     if not _holds(inner.result.type.dtype, x.type.dtype):
         return None
-    return b.op("cast", [x], dtype=op.attrs["dtype"]).result
+    return b.op("cast", [x], **op.attrs).result
 
 
 # Binary digits that a float keeps of an integer.
@@ -89,15 +89,22 @@ _DIGITS = {DType.F16: 11, DType.BF16: 8, DType.F32: 24, DType.F64: 53}
 
 def _holds(wide: DType, narrow: DType) -> bool:
     """Whether `wide` has every value of `narrow`."""
-    if narrow is wide or narrow is DType.BOOL:
+    if narrow is wide:
+        return True
+    if wide.is_narrow:
+        return False
+    if narrow is DType.BOOL:
         return True
     if wide is DType.BOOL or (narrow.is_float and wide.is_integer):
         return False
-    if wide.is_integer:
-        return np.can_cast(narrow.numpy, wide.numpy)
-    if narrow.is_integer:
-        return narrow.bits - narrow.is_signed <= _DIGITS[wide]
-    return wide.bits > narrow.bits
+    if narrow is DType.F8E8M0FNU:
+        return wide is not DType.F16
+    if narrow.is_float:
+        return wide.bits > narrow.bits
+    digits = narrow.value_bits - narrow.is_signed
+    if wide.is_float:
+        return digits <= _DIGITS[wide]
+    return digits <= wide.bits - wide.is_signed and wide.is_signed >= narrow.is_signed
 
 
 @rule("where")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from bireme.ir import DType, TensorType
-from bireme.ir.dtypes import FLOATS
+from bireme.ir.dtypes import ANY, FLOATS, INTEGERS, WIDE
 from bireme.ir.opdef import Fusion
 from bireme.ir.ops import OPS
 from bireme.targets.x86.chips import LEVELS
@@ -16,7 +17,7 @@ from tests.codegen.compare import check
 from tests.codegen.kernels import Array, group
 
 # Ops that take other operands than one or two tensors of one type; they have tests of their own.
-OTHERS = {"cast", "where", "quantize", "dequantize"}
+OTHERS = {"bitcast", "cast", "where", "quantize", "dequantize"}
 POINTWISE = [op for op in OPS.values() if op.fusion is Fusion.POINTWISE and op.name not in OTHERS]
 CASES = [(op, dtype) for op in POINTWISE for dtype in op.operands[0].dtypes]
 
@@ -26,6 +27,8 @@ _SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -2.5, np.inf, -np.inf, np.nan,
 def values(dtype: DType) -> Array:
     """Edges of a type's range, then ordinary values."""
     rng = np.random.default_rng(0)
+    if dtype.is_narrow:
+        return np.arange(1 << dtype.value_bits, dtype=np.uint8).view(dtype.numpy)
     if dtype is DType.BOOL:
         return np.arange(37) % 3 == 0
     if dtype.is_float:
@@ -71,17 +74,34 @@ def test_cast(source, target):
     x = values(source)
     if source.is_float and target.is_integer:
         # What is out of range may become anything.
-        info = np.iinfo(target.numpy)
+        info = ml_dtypes.iinfo(target.numpy)
         wide = x.astype(np.float64)
         x = x[(wide > max(info.min, -1e4) - 1) & (wide < min(info.max, 1e4) + 1)]
     check(group([TensorType(source, x.shape)], lambda b, x: b.cast(x, dtype=target)), [x])
 
 
+SAME_WIDTH = [
+    (x, y) for x in ANY for y in WIDE if x.value_bits == y.value_bits and y is not DType.BOOL
+]
+
+
+@pytest.mark.parametrize(("source", "target"), SAME_WIDTH, ids=lambda d: d.label)
+def test_bitcast(source, target):
+    x = values(source)
+    if source in (DType.F16, DType.BF16) or target in (DType.F16, DType.BF16):
+        # Of a NaN's bits only so much is promised, that they are a NaN's.
+        wide = x.view(target.numpy).astype(np.float64) + x.astype(np.float64)
+        x = x[~np.isnan(wide)]
+    kernel = group([TensorType(source, x.shape)], lambda b, x: b.bitcast(x, dtype=target))
+    (found,) = check(kernel, [x])
+    np.testing.assert_array_equal(found.view(np.uint8), x.view(np.uint8))
+
+
 @pytest.mark.parametrize("dtype", DType, ids=lambda d: d.label)
 def test_where(dtype):
-    condition = np.arange(37) % 2 == 0
     x, y = values(dtype), values(dtype)[::-1].copy()
-    types = [TensorType(DType.BOOL, (37,)), *[TensorType(dtype, (37,))] * 2]
+    condition = np.arange(x.size) % 2 == 0
+    types = [TensorType(DType.BOOL, x.shape), *[TensorType(dtype, x.shape)] * 2]
     check(group(types, lambda b, c, x, y: b.where(c, x, y)), [condition, x, y])
 
 
@@ -162,7 +182,7 @@ def test_integers_that_fold_to_zero():
     check(group([TensorType(DType.I64, (5,))], lambda b, x: b.add(b.sub(x, x), b.sub(x, x))))
 
 
-@pytest.mark.parametrize("dtype", [t for t in DType if t.is_integer], ids=str)
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
 @pytest.mark.parametrize("name", ["add", "sub", "mul"])
 @pytest.mark.parametrize("value", [-8, -1, 0, 1, 3])
 def test_integer_arithmetic_with_a_constant(name, dtype, value):

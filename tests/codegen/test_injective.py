@@ -217,9 +217,13 @@ def test_constants(dtype):
     """Constants become part of the code."""
     one = np.asarray(1, dtype.numpy)
     row = (np.arange(5) % 2).astype(dtype.numpy)
+
+    def wide(b, x):
+        return b.cast(x, dtype=DType.F32) if dtype.is_narrow else x
+
     kernel = group(
         [TensorType(dtype, (3, 5))],
-        lambda b, x: b.where(b.equal(x, b.constant(row)), b.constant(one), x),
+        lambda b, x: b.where(b.equal(wide(b, x), wide(b, b.constant(row))), b.constant(one), x),
     )
     check(kernel)
 

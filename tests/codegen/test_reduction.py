@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bireme.ir import DType, TensorType, symbol
+from bireme.ir.dtypes import NUMERIC
 from bireme.targets.x86.chips import LEVELS
 from tests.codegen.compare import check, sample
 from tests.codegen.kernels import group
@@ -38,7 +39,7 @@ def test_shapes(shape, axes, keepdims):
         check(reduction("reduce_max", DType.F32, shape, axes, keepdims), sizes={"n": n}, split=3)
 
 
-@pytest.mark.parametrize("dtype", [t for t in DType if t is not DType.BOOL], ids=lambda t: t.label)
+@pytest.mark.parametrize("dtype", NUMERIC, ids=lambda t: t.label)
 @pytest.mark.parametrize("name", NAMES)
 def test_element_types(name, dtype):
     check(reduction(name, dtype, (3, 50), (1,), False))

@@ -69,7 +69,9 @@ def _elementwise() -> list[Case]:
         each_shapes = {1: [(shape,) for shape in _SHAPES], 2: _PAIRS, 3: ()}
         for shapes in each_shapes[len(definition.operands)]:
             operands = zip(definition.operands, shapes, strict=True)
-            attrs = {"dtype": DType.F16} if definition.name == "cast" else {}
+            attrs = {"cast": {"dtype": DType.F16}, "bitcast": {"dtype": DType.I32}}.get(
+                definition.name, {}
+            )
             data = [_operand(o.dtypes, shape) for o, shape in operands]
             cases.append(case(definition.name, *data, **attrs))
     return cases
@@ -167,6 +169,20 @@ def _reduced() -> list[Case]:
         case("topk", floats(3, 6), k=(4,)),
         case("topk", ints(7, 2, low=0, high=3), k=(5,), axis=0, largest=False),
         case("topk", ints(7, 2, low=0, high=3), k=(0,), axis=0),
+    ]
+
+
+def _data_sized() -> list[Case]:
+    limits = np.int64(3), np.float32(0.3)
+    return [
+        case("compact", bools(7)),
+        case("compact", bools(0)),
+        case("sort_rows", ints(9, 2, low=0, high=2)),
+        case("sort_rows", bools(6, 1)),
+        case("sort_rows", floats(0, 3)),
+        case("suppress", positive(2, 9, 4), floats(2, 3, 9), *limits, kept=(5,)),
+        case("suppress", positive(1, 4, 4), floats(1, 1, 4), *limits, np.float32(0.1), kept=(4,),
+             center=True),
     ]
 
 
@@ -312,6 +328,7 @@ CASES: tuple[Case, ...] = (
     *_moved(),
     *_indexed(),
     *_reduced(),
+    *_data_sized(),
     *_normalised(),
     *_contracted(),
     *_sampled(),

@@ -40,7 +40,8 @@ OP_ERRORS: list[tuple[str, list[TensorType], dict[str, Any], str, str]] = [
     ("transpose", [f32(2)], {}, "BM2002", "transpose needs attribute 'perm'"),
     ("cast", [f32(2)], {"dtype": "float8"}, "BM2003",
      "expected one of bool, int8, uint8, int16, uint16, int32, uint32, int64, uint64, float16, "
-     "bfloat16, float32, float64; found 'float8'"),
+     "bfloat16, float32, float64, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, "
+     "float8_e8m0fnu, float4_e2m1fn, int4, uint4, int2, uint2; found 'float8'"),
     ("transpose", [f32(2)], {"perm": "ab"}, "BM2002", "attribute 'perm' must be ints; found 'ab'"),
     ("softmax", [f32(2)], {"axis": 0.5}, "BM2002", "attribute 'axis' must be int; found 0.5"),
     ("softmax", [f32(2)], {"axis": "0"}, "BM2002", "attribute 'axis' must be int; found '0'"),

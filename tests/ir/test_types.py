@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bireme.ir import BiremeError, DType, TensorType, symbol
 from bireme.ir._mlir import ir
 from bireme.ir.dialect import new_context
-from bireme.ir.dtypes import ANY, FLOATS, INTEGERS, NUMERIC
+from bireme.ir.dtypes import ANY, FLOATS, INTEGERS, NARROW, NUMERIC, WIDE
 
 CONTEXT = new_context()
 DIMS = st.one_of(
@@ -46,7 +46,9 @@ def test_every_name_of_an_element_type_is_understood(dtype: DType) -> None:
 
 
 def test_groups_of_element_types() -> None:
-    assert set(NUMERIC) == set(ANY) - {DType.BOOL}
+    assert set(NUMERIC) == set(WIDE) - {DType.BOOL}
+    assert set(ANY) == set(WIDE) | set(NARROW)
+    assert set(WIDE).isdisjoint(NARROW)
     assert set(INTEGERS) | set(FLOATS) == set(NUMERIC)
     assert not DType.BOOL.is_integer
     assert not DType.BOOL.is_float
@@ -90,7 +92,7 @@ def test_static_shape_of_a_symbolic_type() -> None:
         ("i32", "is not a tensor"),
         ("tensor<*xf32>", "is not a tensor"),
         ("tensor<?xf32>", "a dynamic size has no name"),
-        ("tensor<2xf8E4M3FN>", "f8E4M3FN"),
+        ("tensor<2xf8E3M4>", "f8E3M4"),
         ("tensor<2xcomplex<f32>>", "complex<f32>"),
         ('tensor<?xf32, ["n", "3"]>', "the encoding's length is not the rank"),
         ('tensor<?xf32, "n">', "is not a tensor"),

@@ -95,24 +95,26 @@ def cast(n: Node, x: Tensor, dtype: DType) -> Tensor:
 
 
 def _cast(n: Node) -> Tensor:
-    n.flag("saturate", True)  # only matters for float8, which has no DType
-    n.text("round_mode", "up")
-    return cast(n, n[0], n.dtype("to"))
+    return _converted(n, n.dtype("to"))
 
 
 def _cast_like(n: Node) -> Tensor:
-    n.flag("saturate", True)
-    n.text("round_mode", "up")
-    return cast(n, n[0], n[1].dtype)
+    return _converted(n, n[1].dtype)
+
+
+def _converted(n: Node, dtype: DType) -> Tensor:
+    """The first input as another type, by the attributes that matter to floats of 8 bits."""
+    saturate, mode = n.flag("saturate", True), n.text("round_mode", "up")
+    if n[0].dtype is dtype:
+        return n[0]
+    return n.b.cast(n[0], dtype=dtype, saturate=saturate, round_mode=mode)
 
 
 def _bit_cast(n: Node) -> Tensor:
     x, dtype = n[0], n.dtype("to")
-    if x.dtype.bits != dtype.bits:
+    if x.dtype.value_bits != dtype.value_bits:
         raise BiremeError("BM1006", f"{x.dtype.label} and {dtype.label} differ in width")
-    if (x.dtype.is_integer and dtype.is_integer) or x.dtype is dtype:
-        return cast(n, x, dtype)
-    raise BiremeError("BM1003", f"the bits of {x.dtype.label} as {dtype.label}")
+    return x if x.dtype is dtype else n.b.bitcast(x, dtype=dtype)
 
 
 def _dropout(n: Node) -> list[Tensor]:

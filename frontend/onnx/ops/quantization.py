@@ -33,7 +33,7 @@ def _spread(n: Node, parameter: Tensor, x: Tensor, axis: int, block: int) -> Ten
 def _quantize(n: Node) -> Tensor:
     x, scale, zero = n[0], _parameter(n, n[1]), n.get(2)
     axis, block = n.integer("axis", 1), n.integer("block_size", 0)
-    n.flag("saturate", True)
+    saturate = n.flag("saturate", True)
     if n.integer("output_dtype", 0):
         dtype = n.dtype("output_dtype")
     else:
@@ -47,9 +47,13 @@ def _quantize(n: Node) -> Tensor:
     if zero is None:
         zero = n.b.expand(scalar(0, dtype), shape=scale.shape)
     zero = _parameter(n, zero)
-    if block or scale.rank > 1:
-        return _quantize_blocks(n, x, scale, zero, axis % x.rank, block)
-    return n.b.quantize(x, scale, zero, axis=_axis(n, x, scale, axis))
+    if not (block or scale.rank > 1 or zero.dtype.is_narrow):
+        return n.b.quantize(x, scale, zero, axis=_axis(n, x, scale, axis))
+    wide, shift = (_for_each(n, p, x, axis, block) for p in (scale, zero))
+    ratio = n.b.div(cast(n, x, wide.dtype), wide)
+    if zero.dtype.is_float:
+        return _rounded(n, ratio, shift, saturate)
+    return _stepped(n, ratio, shift)
 
 
 def _axis(n: Node, x: Tensor, scale: Tensor, axis: int) -> int:
@@ -57,15 +61,27 @@ def _axis(n: Node, x: Tensor, scale: Tensor, axis: int) -> int:
     return n.axis(axis, x.rank) if scale.rank else 0
 
 
-def _quantize_blocks(
-    n: Node, x: Tensor, scale: Tensor, zero: Tensor, axis: int, block: int
-) -> Tensor:
-    wide = _spread(n, scale, x, axis, block)
-    steps = n.b.round(n.b.div(cast(n, x, wide.dtype), wide))
-    shift = cast(n, _spread(n, zero, x, axis, block), wide.dtype)
-    limits = np.iinfo(zero.dtype.numpy)
-    bounded = n.b.minimum(n.b.maximum(n.b.add(steps, shift), int(limits.min)), int(limits.max))
+def _for_each(n: Node, parameter: Tensor, x: Tensor, axis: int, block: int) -> Tensor:
+    """A scale or zero point in a shape that broadcasts to `x`'s, per tensor, axis or block."""
+    if block or parameter.rank > 1:
+        return _spread(n, parameter, x, n.axis(axis, x.rank), block)
+    return _along(n, parameter, x.rank, _axis(n, x, parameter, axis))
+
+
+def _stepped(n: Node, ratio: Tensor, zero: Tensor) -> Tensor:
+    """The nearest step, moved by the zero point and limited to what its integer type holds."""
+    kind = DType.F32 if ratio.dtype.bits < 32 else ratio.dtype  # has the limits of 16-bit steps
+    shifted = n.b.add(cast(n, n.b.round(ratio), kind), cast(n, zero, kind))
+    least, most = zero.dtype.limits
+    bounded = n.b.minimum(n.b.maximum(shifted, least), most)
     return n.b.cast(bounded, dtype=zero.dtype)
+
+
+def _rounded(n: Node, ratio: Tensor, zero: Tensor, saturate: bool) -> Tensor:
+    """The nearest narrow float; a zero point of 0, the usual one, keeps the sign of zeros."""
+    if zero.array is None or zero.array.astype(np.float32).any():
+        ratio = n.b.add(ratio, cast(n, zero, ratio.dtype))
+    return n.b.cast(ratio, dtype=zero.dtype, saturate=saturate)
 
 
 def _dequantize(n: Node) -> Tensor:
@@ -73,15 +89,15 @@ def _dequantize(n: Node) -> Tensor:
     axis, block = n.integer("axis", 1), n.integer("block_size", 0)
     dtype = n.dtype("output_dtype") if n.integer("output_dtype", 0) else scale.dtype
     zero = None if zero is None else _parameter(n, zero)
-    if block or scale.rank > 1:
-        axis %= x.rank
-        steps = cast(n, x, DType.I32)
-        if zero is not None:
-            steps = n.b.sub(steps, cast(n, _spread(n, zero, x, axis, block), DType.I32))
-        wide = _spread(n, scale, x, axis, block)
-        return cast(n, n.b.mul(cast(n, steps, wide.dtype), wide), dtype)
-    operands = [x, scale] if zero is None else [x, scale, zero]
-    return cast(n, n.b.dequantize(*operands, axis=_axis(n, x, scale, axis)), dtype)
+    if not (block or scale.rank > 1 or x.dtype.is_narrow):
+        operands = [x, scale] if zero is None else [x, scale, zero]
+        return cast(n, n.b.dequantize(*operands, axis=_axis(n, x, scale, axis)), dtype)
+    kind = DType.F32 if x.dtype.is_float else DType.I32
+    steps = cast(n, x, kind)
+    if zero is not None:
+        steps = n.b.sub(steps, cast(n, _for_each(n, zero, x, axis, block), kind))
+    wide = _for_each(n, scale, x, axis, block)
+    return cast(n, n.b.mul(cast(n, steps, wide.dtype), wide), dtype)
 
 
 def _requantized(n: Node, total: Tensor, factor: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
