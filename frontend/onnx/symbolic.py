@@ -100,6 +100,7 @@ class Symbolic:
 
     def run(self, name: str, inputs: Sequence[Array], attrs: Attrs, dtype: DType) -> Array:
         """Op `name` on object arrays; `dtype` is the result's. Raises UndecidedError."""
+        name = "fmod" if attrs.get("fmod") else name
         elementwise = getattr(self, f"_{name}", None) or _ELEMENTWISE.get(name)
         if elementwise is not None:
             arrays = np.broadcast_arrays(*inputs)
@@ -125,15 +126,29 @@ class Symbolic:
                 raise UndecidedError
             sign = 1 if q.top > 0 else -1
             return _simple(Ratio(p.top * q.bottom * sign, p.bottom * q.top * sign))
-        if self.bounds.of(p.top)[0] < 0 or self.bounds.of(q.top)[0] <= 0:
+        return self._truncated(p.top, q.top)
+
+    def _truncated(self, a: Dim, b: Dim) -> Dim:
+        """`a / b` towards zero, as integers are divided in ONNX."""
+        if self.bounds.of(b)[0] <= 0:
             raise UndecidedError
-        return floordiv(p.top, q.top)
+        above, below = self.bounds.maximum(a, 0), self.bounds.maximum(-a, 0)
+        quotient = floordiv(above, b)
+        if self.bounds.less(below, b):
+            return quotient
+        return quotient - floordiv(below, b)
 
     def _mod(self, a: Any, b: Any) -> Any:
         p, q = _ratio(a), _ratio(b)
         if p.bottom != 1 or q.bottom != 1 or self.bounds.of(q.top)[0] <= 0:
             raise UndecidedError
         return mod(p.top, q.top)
+
+    def _fmod(self, a: Any, b: Any) -> Any:
+        p, q = _ratio(a), _ratio(b)
+        if p.bottom != 1 or q.bottom != 1:
+            raise UndecidedError
+        return _add(p.top, _neg(_mul(q.top, self._truncated(p.top, q.top))))
 
     def _abs(self, a: Any) -> Any:
         low, high = self.bounds.of(_ratio(a).top)
@@ -182,6 +197,8 @@ class Symbolic:
     def _cast(self, a: Any, dtype: DType) -> Any:
         if dtype is DType.BOOL:
             return self._not_equal(a, 0)
+        if dtype.is_narrow:
+            raise UndecidedError
         if dtype.is_float or not isinstance(a, Ratio):
             return int(a) if dtype.is_integer and isinstance(a, float) else a
         if self.bounds.of(a.top)[0] < 0:  # integers are cut towards zero

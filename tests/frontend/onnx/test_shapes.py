@@ -9,7 +9,7 @@ import pytest
 
 from bireme.frontend.onnx import load
 from bireme.ir import BiremeError
-from tests.frontend.onnx.support import model, op_names, random, run, shape_of
+from tests.frontend.onnx.support import model, onnxruntime_run, op_names, random, run, shape_of
 
 
 def test_reshape_by_computed_shape_becomes_an_attribute() -> None:
@@ -184,3 +184,69 @@ def test_same_padding_of_a_symbolic_size() -> None:
     for size in (7, 8):
         y = run(graph, {"x": random(1, 1, size, size), "w": random(1, 1, 3, 3)})["y"]
         assert y.shape == (1, 1, 4, 4)
+
+
+DIVIDED = """g (float[N] x) => (float[M] y) <int64[1] three = {3}, int64[1] four = {4}> {
+    n = Shape(x)
+    less = Sub(n, three)
+    quarter = Div(less, four)
+    rest = Mod<fmod = 1>(less, four)
+    sizes = Sub(quarter, rest)
+    zero = ConstantOfShape(n)
+    dim = Cast<to = 1>(sizes)
+    y = Add(zero, dim)
+}"""
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 9])
+def test_sizes_are_divided_towards_zero(size: int) -> None:
+    graph = load(model(DIVIDED))
+    found = run(graph, {"x": random(size)})["y"]
+    whole = int((size - 3) / 4)
+    assert found.tolist() == [whole - (size - 3 - 4 * whole)] * size
+
+
+def test_a_window_says_how_small_its_input_can_be() -> None:
+    """Exporters compute the size of a convolution's result a second time, by themselves."""
+    graph = load(
+        model("""g (float[N, 1, L] x, float[2, 1, 3] w) => (float[A, B] y)
+        <int64[1] three = {-3}, int64[1] one = {1}, int64[1] two = {2}> {
+            c = Conv<strides = [2]>(x, w)
+            l = Shape<start = 2>(x)
+            n = Shape<end = 1>(x)
+            less = Add(l, three)
+            half = Div(less, two)
+            count = Add(half, one)
+            shape = Concat<axis = 0>(n, two, count)
+            y = Reshape(c, shape)
+        }""")
+    )
+    assert op_names(graph) == ["conv"]
+    assert graph.symbols["L"].least == 3
+
+
+def test_a_window_in_a_branch_says_nothing_of_the_input() -> None:
+    graph = load(
+        model("""g (float[1, 1, L] x, float[1, 1, 3] w, bool c) => (float[1, 1, 1] y) {
+            y = If(c) <
+                then_branch = g1 () => (float[1, 1, 1] a) {
+                    d = Conv(x, w)
+                    a = GlobalMaxPool(d)
+                },
+                else_branch = g2 () => (float[1, 1, 1] b) { b = GlobalMaxPool(x) }
+            >
+        }""")
+    )
+    assert graph.symbols["L"].least == 1
+
+
+@pytest.mark.parametrize("length", [16, 17, 40])
+def test_short_time_transform_of_any_length(length: int) -> None:
+    proto = model("""g (float[N, T, 1] x) => (float[N, F, B, 2] y)
+    <int64 step = {5}, float[16] window = {0,1,2,3,4,5,6,7,7,6,5,4,3,2,1,0}, int64 size = {16}> {
+        y = STFT(x, step, window, size)
+    }""")
+    x = random(2, length, 1)
+    np.testing.assert_allclose(
+        run(proto, {"x": x})["y"], onnxruntime_run(proto, {"x": x})["y"], rtol=1e-4, atol=1e-4
+    )
