@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from bireme.ir import Builder, Dim, Graph, Op, TensorType, Value
+from bireme.ir import Builder, Graph, Op, Value
 from bireme.ir.opdef import Array
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.rewrite import Rule, apply, rule
@@ -30,9 +31,9 @@ class Decompose(Pass):
         %2 = transpose(%1) {perm = [0, 1, 4, 2, 5, 3]}
         %3 = reshape(%2) {shape = [n, 3, 2*h, 2*w]}
 
-    A `conv_transpose` whose windows do not overlap becomes a 1x1 convolution and a transpose, a
-    `conv` or pool over one spatial axis one over two, the first of size 1, and a `batch_norm` that
-    could not be folded arithmetic. Results differ from the original by rounding at most. The other
+    A `conv_transpose` becomes a convolution with as many results for each position as the stride
+    puts between two, and a transpose that lays them side by side; a `batch_norm` that could not be
+    folded becomes arithmetic. Results differ from the original by rounding at most. The other
     normalisations and softmax stay: each is a kernel.
     """
 
@@ -70,82 +71,92 @@ def _batch_norm(op: Op, b: Builder) -> Value:
     return result
 
 
-@rule("conv_transpose")
-def _conv_transpose_without_overlap(op: Op, b: Builder) -> Value | None:
-    """Windows side by side: each input element makes one patch of the result.
+@dataclass(frozen=True)
+class _Phases:
+    """One spatial axis of a transposed convolution as an ordinary one, see `_conv_transpose`.
 
-    `[N, C, H, W]` times `[C, O, kh, kw]` is a 1x1 convolution to `[N, O * kh * kw, H, W]` whose
-    channels are then interleaved with the spatial axes.
+    Window starts run from -before of the input to as far behind its end; `taps` input elements meet
+    each; the result starts `skip` elements into the first window's phases.
+    """
+
+    taps: int
+    before: int
+    after: int
+    skip: int
+
+    @staticmethod
+    def of(op: Op, axis: int) -> _Phases:
+        attrs, rank = op.attrs, len(op.attrs["strides"])
+        stride = attrs["strides"][axis]
+        span = _span(op.operands[1].type.static_shape[2 + axis], attrs["dilations"][axis])
+        taps = -(-span // stride)
+        first, last = attrs["pads"][axis], attrs["pads"][rank + axis]
+        before = max(taps - 1 - first // stride, 0)
+        after = max((span + attrs["output_padding"][axis] - last - 1) // stride, 0)
+        return _Phases(taps, before, after, first - stride * (taps - 1 - before))
+
+
+def _span(kernel: int, dilation: int) -> int:
+    return (kernel - 1) * dilation + 1
+
+
+def _phase_filters(op: Op, weights: Array, phases: Sequence[_Phases]) -> Array:
+    """`[C, O / groups, *K]` as `[O * product of strides, C / groups, *taps]`."""
+    attrs, groups = op.attrs, op.attrs["groups"]
+    strides, dilations = attrs["strides"], attrs["dilations"]
+    rank, (count, filters, *kernel) = len(strides), weights.shape
+    sizes = [p.taps * s for p, s in zip(phases, strides, strict=True)]
+    spread = np.zeros((count, filters, *sizes), weights.dtype)
+    spans = [_span(k, d) for k, d in zip(kernel, dilations, strict=True)]
+    at = tuple(slice(0, n, d) for n, d in zip(spans, dilations, strict=True))
+    spread[(slice(None), slice(None), *at)] = weights
+    # The first tap meets the earliest input element, which the last part of a filter belongs to.
+    parts = [n for p, s in zip(phases, strides, strict=True) for n in (p.taps, s)]
+    split = spread.reshape(groups, count // groups, filters, *parts)
+    split = np.flip(split, axis=tuple(range(3, 3 + 2 * rank, 2)))
+    order = (0, 2, *range(4, 4 + 2 * rank, 2), 1, *range(3, 3 + 2 * rank, 2))
+    taps = [p.taps for p in phases]
+    return np.ascontiguousarray(split.transpose(order).reshape(-1, count // groups, *taps))
+
+
+@rule("conv_transpose")
+def _conv_transpose(op: Op, b: Builder) -> Value | None:
+    """One convolution for all phases of the stride, then the phases side by side.
+
+    Along an axis of stride s, result q * s + r sums the inputs q, q - 1, ... times the elements r,
+    r + s, ... of a filter. So for each phase r there is a convolution with every s-th element of
+    the filters; together they are one with s times as many filters, whose results are interleaved.
     """
     x, w = op.operands
     attrs, weights = op.attrs, w.constant
-    if weights is None or attrs["groups"] != 1 or weights.ndim != 4:
+    if weights is None or weights.size == 0:
         return None
-    _, filters, *kernel = weights.shape
-    tiled = attrs["strides"] == tuple(kernel) and set(attrs["dilations"]) == {1}
-    if not tiled or any(attrs["pads"]) or any(attrs["output_padding"]):
-        return None
-    # [C, O, kh, kw] -> [O * kh * kw, C, 1, 1]
-    matrix = np.ascontiguousarray(weights.reshape(weights.shape[0], -1).T)[..., None, None]
-    conv = b.conv(
-        x, b.constant(matrix, weight_name(w)),
-        strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1),
-    )  # fmt: skip
-    batch, _, high, wide = x.type.shape
-    patches = b.reshape(conv, shape=(batch, filters, *kernel, high, wide))
-    apart = b.transpose(patches, perm=(0, 1, 4, 2, 5, 3))
-    result: Value = b.reshape(apart, shape=op.result.type.shape)
-    return result
-
-
-def _with_unit_axis(tensor: TensorType) -> tuple[Dim, ...]:
-    """`[N, C, W]` as `[N, C, 1, W]`."""
-    return (*tensor.shape[:2], 1, *tensor.shape[2:])
-
-
-def _window_on_two_axes(op: Op) -> dict[str, Any]:
-    """Attributes of a window op over one axis, for two axes."""
-    attrs = dict(op.attrs)
-    (before, after) = attrs["pads"]
-    for name in ("strides", "dilations", "kernel"):
-        if name in attrs:
-            attrs[name] = (1, *attrs[name])
-    attrs["pads"] = (0, before, 0, after)
-    return attrs
-
-
-@rule("conv")
-def _conv_on_two_axes(op: Op, b: Builder) -> Value | None:
-    x, w = op.operands
-    if len(op.attrs["strides"]) != 1 or op.attrs["out_block"] > 1:
-        return None
-    weights = w.constant
-    if weights is None:
-        return None
-    filters: Array = weights[:, :, None, :]
-    conv = b.op(
-        "conv",
-        [b.reshape(x, shape=_with_unit_axis(x.type)), b.constant(filters, weight_name(w))],
-        **_window_on_two_axes(op),
+    strides, rank = attrs["strides"], len(attrs["strides"])
+    phases = [_Phases.of(op, axis) for axis in range(rank)]
+    filters = _phase_filters(op, weights, phases)
+    result: Value = b.conv(
+        x,
+        b.constant(filters, weight_name(w)),
+        strides=(1,) * rank,
+        pads=(*(p.before for p in phases), *(p.after for p in phases)),
+        dilations=(1,) * rank,
+        groups=attrs["groups"],
     )
-    result: Value = b.reshape(conv.result, shape=op.result.type.shape)
-    return result
+    batch, count, *sizes = op.result.type.shape
+    windows = result.type.shape[2:]
+    if any(s > 1 for s in strides):
+        apart = b.reshape(result, shape=(batch, count, *strides, *windows))
+        pairs = [n for axis in range(rank) for n in (2 + rank + axis, 2 + axis)]
+        apart = b.transpose(apart, perm=(0, 1, *pairs))
+        whole = [n * s for n, s in zip(windows, strides, strict=True)]
+        result = b.reshape(apart, shape=(batch, count, *whole))
+    if result.type.shape == op.result.type.shape:
+        return result
+    cut = (0, 0, *(p.skip for p in phases))
+    inner: Value = b.slice(
+        result, starts=cut, sizes=(batch, count, *sizes), steps=(1,) * (rank + 2)
+    )
+    return inner
 
 
-@rule("max_pool", "avg_pool", "lp_pool")
-def _pool_on_two_axes(op: Op, b: Builder) -> Value | None:
-    (x,) = op.operands
-    if len(op.attrs["strides"]) != 1 or op.attrs["block"] > 1 or len(op.results) > 1:
-        return None
-    wide = b.reshape(x, shape=_with_unit_axis(x.type))
-    pool = b.op(op.name, [wide], **_window_on_two_axes(op))
-    result: Value = b.reshape(pool.result, shape=op.result.type.shape)
-    return result
-
-
-RULES: list[Rule] = [
-    _batch_norm,
-    _conv_transpose_without_overlap,
-    _conv_on_two_axes,
-    _pool_on_two_axes,
-]
+RULES: list[Rule] = [_batch_norm, _conv_transpose]
