@@ -142,6 +142,7 @@ def _tensor(tensor: Any, scalars: Scalars, weight_offset: int | None) -> Any:
         viewOffset=scalars.of(tensor.view_offset),
         loop=tensor.loop,
         loopStride=scalars.of(tensor.loop_stride),
+        capacity=-1 if tensor.capacity is None else scalars.of(tensor.capacity),
     )
 
 
@@ -178,6 +179,8 @@ def _instruction(row: Any, scalars: Scalars) -> Any:
         trip=scalars.of(row.trip),
         source=row.source,
         versions=[_version(v, scalars) for v in row.versions] or None,
+        symbol=scalars.symbol(row.symbol) if row.op == "Bind" else 0,
+        bound=scalars.of(row.bound),
     )
 
 

@@ -14,6 +14,7 @@ from bireme.codegen.rules import RULES
 from bireme.codegen.spec import KernelSpec
 from bireme.codegen.templates import (
     convolution,
+    data_sized,
     matmul,
     pointwise,
     recurrent,
@@ -94,6 +95,7 @@ TEMPLATES = (
     Template("scatter", scatter.matches, scatter.emit),
     Template("scan", scan.matches, scan.emit),
     Template("sort", sort.matches, sort.emit),
+    Template("data_sized", data_sized.matches, data_sized.emit),
     Template("transpose", transpose.matches, transpose.emit),
     Template("pointwise", lambda graph: True, pointwise.emit),
 )

@@ -13,7 +13,10 @@ from bireme.ir import Array, Dim, DType, SymbolRange
 
 @dataclass
 class Tensor:
-    """A row of the tensor table. `bytes`, `view_offset` and `loop_stride` may be symbolic."""
+    """A row of the tensor table. `bytes`, `view_offset` and `loop_stride` may be symbolic.
+
+    `capacity` is what to reserve where the data decides `bytes`, else None.
+    """
 
     dtype: DType
     shape: tuple[Dim, ...]
@@ -26,6 +29,12 @@ class Tensor:
     view_offset: Dim = 0
     loop: int = -1
     loop_stride: Dim = 0
+    capacity: Dim | None = None
+
+    @property
+    def reserved(self) -> Dim:
+        """Bytes of memory that it takes up."""
+        return self.bytes if self.capacity is None else self.capacity
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,9 @@ class Version:
 
 @dataclass
 class Instruction:
-    """A row of the instruction list; `target` is an instruction's number."""
+    """A row of the instruction list; `target` is an instruction's number, `symbol` what a Bind
+    binds, to at most `bound`.
+    """
 
     op: str
     source: int = 0
@@ -60,6 +71,8 @@ class Instruction:
     overwrites: tuple[tuple[int, int], ...] = ()
     # The first whose guards hold is launched instead.
     versions: tuple[Version, ...] = ()
+    symbol: str = ""
+    bound: Dim = 0
 
 
 @dataclass(frozen=True)
@@ -81,10 +94,14 @@ class SizeCheck:
 
 @dataclass
 class Plan:
-    """Everything an artefact says besides code and weights."""
+    """Everything an artefact says besides code and weights.
+
+    `bounds` has the symbols that are bound while the plan runs.
+    """
 
     model: str
     symbols: dict[str, SymbolRange]
+    bounds: dict[str, Dim] = field(default_factory=dict)
     tensors: list[Tensor] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)

@@ -48,6 +48,10 @@ class Scalars:
         assert total is not None, "an expression has at least one term"
         return total
 
+    def symbol(self, name: str) -> int:
+        """The number of a symbol."""
+        return self._symbols[name]
+
     def all(self, dims: Sequence[Dim]) -> list[int]:
         return [self.of(d) for d in dims]
 

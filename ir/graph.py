@@ -12,7 +12,7 @@ from typing import Any
 
 from bireme.ir._mlir import MLIRError, func, ir
 from bireme.ir.dialect import new_context
-from bireme.ir.dims import symbols_of
+from bireme.ir.dims import Dim, evaluate, symbols_of
 from bireme.ir.errors import BiremeError
 from bireme.ir.opdef import Array
 from bireme.ir.types import TensorType
@@ -169,6 +169,31 @@ class Graph:
             typical = _BATCH_HINT if name in leading else _SIZE_HINT
             hint = typical if sizes.hint is None else sizes.hint
             found[name] = SymbolRange(sizes.least, sizes.most, hint)
+        return found
+
+    @property
+    def data_symbols(self) -> dict[str, Dim]:
+        """Every symbol that a `prefix` binds while the model runs, in program order, and its bound:
+        the rows of the operand.
+        """
+        return {
+            op.attrs["symbol"]: op.operands[0].type.shape[0]
+            for op in self.walk()
+            if op.name == "prefix"
+        }
+
+    @property
+    def all_symbols(self) -> dict[str, SymbolRange]:
+        """`symbols`, then those of `data_symbols`; hints of the latter are those of their bounds.
+        """
+        found = self.symbols
+        declared = self.declared_symbols
+        for name, bound in self.data_symbols.items():
+            sizes = declared.get(name, SymbolRange())
+            typical = evaluate(bound, {n: r.typical for n, r in found.items()})
+            found[name] = SymbolRange(
+                sizes.least, sizes.most, typical if sizes.hint is None else sizes.hint
+            )
         return found
 
     @property

@@ -35,6 +35,7 @@ class Fusion(Enum):
     OPAQUE = "opaque"  # a kernel of its own
     CONSTANT = "constant"  # no operands
     CONTROL = "control"  # holds regions
+    SIZE = "size"  # part of an operand, of a size that another operand gives
 
 
 class AttrKind(Enum):

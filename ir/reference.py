@@ -21,8 +21,8 @@ from bireme.ir.ops import OPS
 from bireme.ir.types import TensorType
 from bireme.ir.views import Block, Op, Value
 
-# Called with every value as it is made, and its data.
-Trace = Callable[[Value, Array], None]
+# Called with every value as it is made, and its data; an array that it gives stands in for them.
+Trace = Callable[[Value, Array], "Array | None"]
 
 
 def run(
@@ -31,7 +31,8 @@ def run(
     """Outputs of `graph` by name.
 
     `inputs` are arrays by input name, of exactly the declared element types. `trace` sees every
-    value, the inputs first, values in regions once for every time they are made. Raises BM6003 when
+    value, the inputs first, values in regions once for every time they are made; what it returns, unless None, is what
+    later ops read. Raises BM6003 when
     inputs do not fit, or when data does not (an index out of range).
     """
     arrays = [_checked_input(inputs, v, n) for v, n in _named_inputs(graph, inputs)]
@@ -166,6 +167,7 @@ class _Step:
     # Slots that nothing reads after this step.
     dead: tuple[int, ...]
     fault: BiremeError | None
+    late: bool  # attributes and fault depend on sizes that the data decides
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,8 @@ class _Machine:
 
     def __init__(self, graph: Graph, sizes: Mapping[str, int], trace: Trace | None) -> None:
         self._graph = graph
-        self._sizes = sizes
+        self._sizes = dict(sizes)
+        self._data_symbols = set(graph.data_symbols)
         self._trace = trace
         self._slots: dict[Value, int] = {}
         self._values: list[Value] = []
@@ -221,8 +224,22 @@ class _Machine:
         operands = tuple(map(self._slot, op.operands))
         regions = tuple(map(self._ready, op.blocks))
         results = tuple(map(self._slot, op.results))
+        if self._is_late(op):
+            attrs: Attrs = op.attrs
+            return _Step(op, op.definition, attrs, operands, results, regions, (), None, True)
         attrs = evaluated(op.definition, op.attrs, self._sizes)
-        return _Step(op, op.definition, attrs, operands, results, regions, (), self._fault(op))
+        fault = self._fault(op)
+        return _Step(op, op.definition, attrs, operands, results, regions, (), fault, False)
+
+    def _is_late(self, op: Op) -> bool:
+        """Whether sizes of the op are known only while the model runs."""
+        if not self._data_symbols:
+            return False
+        dims = [d for v in (*op.operands, *op.results) for d in v.type.shape]
+        for attr in op.definition.attrs:
+            if attr.kind is AttrKind.DIMS:
+                dims += op.attrs[attr.name]
+        return any(symbols_of(d) & self._data_symbols for d in dims)
 
     def _fault(self, op: Op) -> BiremeError | None:
         """Why the op cannot run on these sizes; it matters only if the op is reached."""
@@ -250,13 +267,21 @@ class _Machine:
         if step.op.name == "constant":
             return [self._graph.weight(step.attrs["name"], step.op.result.type)]
         operands = [self._memory[slot] for slot in step.operands]
+        attrs, fault = step.attrs, step.fault
         try:
-            if step.fault is not None:
-                raise step.fault
+            if step.op.name == "prefix":
+                (rows,) = step.definition.reference(operands, attrs)
+                self._sizes[attrs["symbol"]] = rows.shape[0]
+                return [rows]
+            if step.late:
+                attrs = evaluated(step.definition, attrs, self._sizes)
+                fault = self._fault(step.op)
+            if fault is not None:
+                raise fault
             if step.regions:
                 regions = [self._region(code) for code in step.regions]
-                return step.definition.reference(operands, step.attrs, regions)
-            return step.definition.reference(operands, step.attrs)
+                return step.definition.reference(operands, attrs, regions)
+            return step.definition.reference(operands, attrs)
         except BiremeError as error:
             raise error.at(step.op.node or step.op.name) from None
 
@@ -271,7 +296,9 @@ class _Machine:
         for slot, array in zip(slots, arrays, strict=True):
             self._memory[slot] = np.asarray(array)
             if self._trace is not None:
-                self._trace(self._values[slot], self._memory[slot])
+                other = self._trace(self._values[slot], self._memory[slot])
+                if other is not None:
+                    self._memory[slot] = other
 
 
 def _reads(step: _Step) -> set[int]:

@@ -5,7 +5,8 @@
 * Every op is what its definition says (`dialect.check`).
 * Every constant has its array.
 * A `kernel` reads only its own arguments.
-* Every symbol occurs in the shape of an input: nothing else could give it a value at run time.
+* Every symbol occurs in the shape of an input, or is bound by one `prefix` that stands before all
+  ops that use it, in their block or one around it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bireme.ir.types import TensorType
 
 if TYPE_CHECKING:
     from bireme.ir.graph import Graph
-    from bireme.ir.views import Op, Value
+    from bireme.ir.views import Block, Op, Value
 
 
 def verify(graph: Graph) -> None:
@@ -66,16 +67,28 @@ def _check_names(names: Sequence[str], what: str) -> None:
 
 def _op_faults(graph: Graph) -> Iterator[BiremeError]:
     symbols = _Symbols(graph)
-    for op in graph.walk():
+    for op, bound in _with_bound_symbols(graph.body, frozenset()):
         try:
             check(op.mlir)
-            symbols.check(op)
+            symbols.check(op, bound)
             if op.name == "constant":
                 graph.weight(op.attrs["name"], op.result.type)
             if op.name == "kernel":
                 _check_isolated(op)
         except BiremeError as error:
             yield error.at(op.node or op.name)
+
+
+def _with_bound_symbols(
+    block: Block, bound: frozenset[str]
+) -> Iterator[tuple[Op, frozenset[str]]]:
+    """Every op, outer before inner, with the symbols that a `prefix` bound before it."""
+    for op in block.ops:
+        yield op, bound
+        for inner in op.blocks:
+            yield from _with_bound_symbols(inner, bound)
+        if op.name == "prefix":
+            bound |= {op.mlir.attributes["symbol"].value}
 
 
 def _check_isolated(kernel: Op) -> None:
@@ -98,27 +111,41 @@ def _check_isolated(kernel: Op) -> None:
 
 
 class _Symbols:
-    """Checks that ops use only symbols of the inputs, or symbols declared with a range.
+    """Checks that ops use only symbols of the inputs, symbols declared with a range, or symbols
+    that are bound before them.
 
     Looks at every distinct type once. A kernel without inputs declares what it takes as numbers.
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._known = set(graph.declared_symbols).union(*(v.type.symbols for v in graph.inputs))
+        inputs = set[str]().union(*(v.type.symbols for v in graph.inputs))
+        self._data = set(graph.data_symbols)
+        self._known = inputs | (set(graph.declared_symbols) - self._data)
+        self._taken = inputs
         self._seen: set[TensorType] = set()
 
-    def check(self, op: Op) -> None:
+    def check(self, op: Op, bound: frozenset[str]) -> None:
+        if op.name == "prefix":
+            name = op.attrs["symbol"]
+            if name in self._taken:
+                raise BiremeError("BM2011", f"{name} has a value already")
+            self._taken.add(name)
+            bound |= {name}
         for value in op.results:
-            if value.type not in self._seen:
-                self._require(value.type.symbols, str(value.type))
+            if value.type not in self._seen or self._data:
+                self._require(value.type.symbols, str(value.type), bound)
                 self._seen.add(value.type)
         for attr in op.definition.attrs:
             if attr.kind is AttrKind.DIMS:
                 for dim in op.attrs[attr.name]:
-                    self._require(symbols_of(dim), f"attribute {attr.name!r}")
+                    self._require(symbols_of(dim), f"attribute {attr.name!r}", bound)
 
-    def _require(self, names: set[str], place: str) -> None:
-        unknown = sorted(names - self._known)
+    def _require(self, names: set[str], place: str, bound: frozenset[str]) -> None:
+        late = sorted((names & self._data) - bound)
+        if late:
+            detail = f"{place} uses {', '.join(late)} where it has no value"
+            raise BiremeError("BM2011", detail)
+        unknown = sorted(names - self._known - bound)
         if unknown:
             known = ", ".join(sorted(self._known)) or "none"
             detail = f"{place} uses {', '.join(unknown)}; symbols of the inputs: {known}"

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bireme.ir import Block, Dim, Graph, Op, Value, product
+from bireme.ir.dims import symbols_of
 
+# Ops whose result is the memory of their first operand.
+SHOWS_OPERAND = frozenset({"reshape", "prefix"})
 # Kernels count on the alignment of what they read and write.
 ALIGNMENT = 64
 
@@ -39,7 +42,7 @@ def find_aliases(graph: Graph) -> Aliases:
     The base of a value may be made by a later op, as a concat's result is by the (idle) concat, so
     its memory must be there before. A value that leaves its block lies in no other.
     """
-    search = _Search()
+    search = _Search(frozenset(graph.data_symbols))
     search.block(graph.body)
     places = {value: search.resolved(value) for value in search.places}
     return Aliases(places, frozenset(search.idle))
@@ -47,6 +50,7 @@ def find_aliases(graph: Graph) -> Aliases:
 
 @dataclass
 class _Search:
+    data_symbols: frozenset[str]
     places: dict[Value, Alias] = field(default_factory=dict)
     idle: list[Op] = field(default_factory=list)
 
@@ -83,7 +87,8 @@ class _Search:
         offset: Dim = 0
         found: dict[Value, Alias] = {}
         for part, value in zip(parts, concat.operands, strict=True):
-            if not self._may_move(part, kernel) or not _is_aligned(offset):
+            late = symbols_of(offset) & self.data_symbols
+            if late or not self._may_move(part, kernel) or not _is_aligned(offset):
                 return
             found[part] = Alias(kernel.results[0], offset)
             offset = offset + value.type.shape[axis] * row
@@ -108,9 +113,9 @@ class _Search:
 
 
 def root_of(value: Value) -> Value:
-    """The value whose memory a chain of reshapes shows."""
+    """The value whose memory a chain of reshapes and prefixes shows."""
     owner = value.owner
-    while owner is not None and owner.name == "reshape":
+    while owner is not None and owner.name in SHOWS_OPERAND:
         value = owner.operands[0]
         owner = value.owner
     return value
@@ -119,7 +124,7 @@ def root_of(value: Value) -> Value:
 def _leaves(value: Value) -> bool:
     """Whether the value, or a reshape of it, is passed out of its block."""
     for user, _ in value.uses:
-        if user.is_terminator or (user.name == "reshape" and _leaves(user.result)):
+        if user.is_terminator or (user.name in SHOWS_OPERAND and _leaves(user.result)):
             return True
     return False
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
 from bireme.ir import Graph
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.rewrite import remove_unused
+from bireme.passes.values import symbols_used
 from bireme.targets.description import Description
 
 
@@ -32,7 +34,7 @@ class Dce(Pass):
     name: ClassVar[str] = "dce"
 
     def run(self, graph: Graph, _description: Description, /) -> Outcome:
-        removed = remove_unused(graph.body)
+        removed = remove_unused(graph.body) + _remove_unused_sizes(graph)
         named = {op.attrs["name"] for op in graph.walk() if op.name == "constant"}
         unused = [name for name in graph.weights if name not in named]
         for name in unused:
@@ -40,3 +42,20 @@ class Dce(Pass):
         if not removed and not unused:
             return Outcome(False)
         return Outcome(True, f"removed {count(removed, 'op')} and {count(len(unused), 'weight')}")
+
+
+def _remove_unused_sizes(graph: Graph) -> int:
+    """Removes what binds a size that nothing uses, and what that alone needed."""
+    removed = 0
+    while True:
+        used = Counter(name for op in graph.walk() for name in symbols_used(op) if not op.blocks)
+        unused = [
+            op
+            for op in graph.walk()
+            if op.name == "prefix" and not op.result.uses and used[op.attrs["symbol"]] == 1
+        ]
+        if not unused:
+            return removed
+        for op in unused:
+            op.erase()
+        removed += len(unused) + remove_unused(graph.body)

@@ -11,7 +11,7 @@ from bireme.ir import Block, Builder, Fusion, Graph, Op, Value
 from bireme.passes.grouping import Group, Limits, Node, Role, group
 from bireme.passes.manager import Outcome, Pass, Property, count
 from bireme.passes.rewrite import remove_unused
-from bireme.passes.values import pads_with_zeros
+from bireme.passes.values import pads_with_zeros, symbols_used
 from bireme.targets.description import Description
 
 _ROLES = {
@@ -22,6 +22,7 @@ _ROLES = {
     Fusion.CONTRACTION: Role.CONTRACTION,
     Fusion.OPAQUE: Role.OPAQUE,
     Fusion.CONTROL: Role.BARE,
+    Fusion.SIZE: Role.BARE,
 }
 
 # Where the kernel generator's view differs from how elements depend on each other.
@@ -150,6 +151,7 @@ def _nodes(ops: Sequence[Op]) -> list[Node]:
     for i, op in enumerate(ops):
         if op.blocks and op.name != "kernel":
             reads[i] += [makers[v] for v in _captured(op) if v in makers]
+    _add_sizes(ops, reads)
     return [
         Node(
             name=op.name,
@@ -161,6 +163,16 @@ def _nodes(ops: Sequence[Op]) -> list[Node]:
         )
         for i, op in enumerate(ops)
     ]
+
+
+def _add_sizes(ops: Sequence[Op], reads: Sequence[list[int]]) -> None:
+    """Lets ops read what binds the sizes they use, so that they stay behind it."""
+    binders = {op.attrs["symbol"]: i for i, op in enumerate(ops) if op.name == "prefix"}
+    if not binders:
+        return
+    for i, op in enumerate(ops):
+        used = sorted(binders[name] for name in symbols_used(op) & binders.keys())
+        reads[i] += [binder for binder in used if binder != i and binder not in reads[i]]
 
 
 def _captured(op: Op) -> list[Value]:

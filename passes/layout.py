@@ -60,7 +60,7 @@ class Layout(Pass):
     name: ClassVar[str] = "layout"
 
     def run(self, graph: Graph, description: Description, /) -> Outcome:
-        hints = {name: sizes.typical for name, sizes in graph.symbols.items()}
+        hints = {name: sizes.typical for name, sizes in graph.all_symbols.items()}
         tally = _Tally()
         sizes = {name: max(hint, _LEAST_SIZE) for name, hint in hints.items()}
         _layout_block(graph.body, description.channel_block, sizes, tally)

@@ -80,10 +80,13 @@ def _rewrite(op: Op, rules: Sequence[Rule], used: dict[str, int]) -> bool:
 
 
 def remove_unused(block: Block) -> int:
-    """Removes every op, at any depth, whose results nothing reads; gives how many."""
+    """Removes every op, at any depth, whose results nothing reads; gives how many.
+
+    A `prefix` stays: its size may be used. `Dce` removes those whose is not.
+    """
     removed = 0
     for op in reversed(block.ops):
-        if not any(v.uses for v in op.results):
+        if not any(v.uses for v in op.results) and op.name != "prefix":
             op.erase()
             removed += 1
             continue

@@ -7,7 +7,8 @@ from math import prod
 import numpy as np
 
 from bireme.ir import Op, TensorType, Value
-from bireme.ir.opdef import Array
+from bireme.ir.dims import symbols_of
+from bireme.ir.opdef import Array, AttrKind
 
 
 def static_bytes(tensor: TensorType) -> int:
@@ -38,6 +39,18 @@ def per_channel(value: Value, rank: int, axis: int) -> Array | None:
     if any(size != 1 for i, size in enumerate(shape) if i != axis):
         return None
     return array.reshape(-1)
+
+
+def symbols_used(op: Op) -> set[str]:
+    """Names of the symbols in an op's types and attributes, those inside its regions included."""
+    names = set[str]().union(*(v.type.symbols for v in (*op.operands, *op.results)))
+    for attr in op.definition.attrs:
+        if attr.kind is AttrKind.DIMS:
+            names.update(*(symbols_of(dim) for dim in op.attrs[attr.name]))
+    for block in op.blocks:
+        names.update(*(v.type.symbols for v in block.arguments))
+        names.update(*(symbols_used(inner) for inner in block.ops))
+    return names
 
 
 def weight_name(constant: Value) -> str:

@@ -7,6 +7,7 @@ from bireme.ir.ops import (
     constant,
     contraction,
     control,
+    data_sized,
     elementwise,
     indexing,
     normalisation,
@@ -41,4 +42,5 @@ OPS: dict[str, OpDef] = _table(
     recurrent.OPS,
     quantisation.OPS,
     control.OPS,
+    data_sized.OPS,
 )

@@ -181,8 +181,15 @@ def _data_sized() -> list[Case]:
         case("sort_rows", bools(6, 1)),
         case("sort_rows", floats(0, 3)),
         case("suppress", positive(2, 9, 4), floats(2, 3, 9), *limits, kept=(5,)),
-        case("suppress", positive(1, 4, 4), floats(1, 1, 4), *limits, np.float32(0.1), kept=(4,),
-             center=True),
+        case(
+            "suppress",
+            positive(1, 4, 4),
+            floats(1, 1, 4),
+            *limits,
+            np.float32(0.1),
+            kept=(4,),
+            center=True,
+        ),
     ]
 
 
