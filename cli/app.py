@@ -43,6 +43,13 @@ def compile(
     target: Target = "x86",
     dim: Dim = None,
     constant: Constant = None,
+    specialize: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Add kernels made for these sizes, chosen at run time: seq=16,64,128. Several "
+            "symbols are combined (batch=1,seq=16,64); several options are not."
+        ),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Compile processes; 0: none. Default: one a core.", min=0)
     ] = None,
@@ -58,7 +65,10 @@ def compile(
     from bireme.cli.compile import run
 
     with reporting_errors(json):
-        run(model, output, target, dim, constant, jobs, cache, cache_dir, dump_ir, verify, json)
+        run(
+            model, output, target, dim, constant, specialize, jobs, cache, cache_dir, dump_ir,
+            verify, json,
+        )  # fmt: skip
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bireme.cli.options import parse_constants, parse_dims
+from bireme.cli.options import parse_choices, parse_constants, parse_dims
 from bireme.cli.output import megabytes, print_json, progress_bar
 from bireme.codegen.cache import KernelCache, default_folder
 from bireme.codegen.compiler import Options, Report, compile_graph
@@ -20,6 +20,7 @@ def run(
     target: str,
     dims: list[str] | None,
     constants: list[str] | None,
+    specialize: list[str] | None,
     jobs: int | None,
     cache: bool,
     cache_dir: Path | None,
@@ -34,6 +35,7 @@ def run(
         jobs=jobs,
         verify=verify,
         dump=dump_to(dump_ir) if dump_ir else None,
+        specialize=parse_choices(specialize),
     )
     with progress_bar(quiet=json) as tell:
         tell("reading the model", 0, 1)
@@ -47,6 +49,9 @@ def run(
         print(record)
     code = megabytes(report.code_bytes)
     print(f"{report.kernels} kernels in {report.launches} steps, {code} of code")
+    if specialize:
+        special = megabytes(report.version_bytes)
+        print(f"{report.versions} versions of steps for {'; '.join(specialize)}: {special} of code")
     arena, bound = megabytes(report.arena_bytes), megabytes(report.arena_lower_bound)
     print(f"arena {arena}, lower bound {bound}; weights {megabytes(report.weight_bytes)}")
     print(f"{output}: {megabytes(len(data))} in {report.seconds:.1f} s")
@@ -60,6 +65,8 @@ def _figures(report: Report) -> dict[str, object]:
         "arena_lower_bound_bytes": report.arena_lower_bound,
         "weight_bytes": report.weight_bytes,
         "code_bytes": report.code_bytes,
+        "versions": report.versions,
+        "version_bytes": report.version_bytes,
         "seconds": report.seconds,
         "passes": [{"name": r.name, "seconds": r.seconds, "gain": r.gain} for r in report.passes],
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from bireme.cli.output import megabytes, print_json, print_table
+from bireme.codegen.container import unpack
 from bireme.runtime import Model, TensorInfo
 
 
@@ -12,6 +15,8 @@ def run(artefact: Path, json: bool) -> None:
     """Prints what an artefact holds."""
     model = Model.load(artefact)
     size = artefact.stat().st_size
+    plan, _, _ = unpack(artefact.read_bytes())
+    versions = _versions(plan)
     if json:
         print_json(
             {
@@ -21,6 +26,7 @@ def run(artefact: Path, json: bool) -> None:
                 "bytes": size,
                 "code_bytes": model.code_bytes,
                 "weight_bytes": model.weight_bytes,
+                "versions": versions,
                 "arena_bytes": model.arena_hint_bytes,
                 "arena_lower_bound_bytes": model.arena_lower_bound_bytes,
                 "inputs": [_fields(i) for i in model.inputs],
@@ -32,9 +38,22 @@ def run(artefact: Path, json: bool) -> None:
     print(f"weights {megabytes(model.weight_bytes)}, code {megabytes(model.code_bytes)}")
     arena, bound = megabytes(model.arena_hint_bytes), megabytes(model.arena_lower_bound_bytes)
     print(f"arena {arena} at typical sizes, lower bound {bound}")
+    for sizes, steps in versions.items():
+        print(f"{sizes}: {steps} of {len(plan.instructions)} steps have kernels of their own")
     rows = [("input", i.name, i.dtype, _shape(i)) for i in model.inputs]
     rows += [("output", o.name, o.dtype, _shape(o)) for o in model.outputs]
     print_table("", ("", "name", "type", "shape"), rows)
+
+
+def _versions(plan: Any) -> dict[str, int]:
+    """For sizes that have kernels of their own, such as "seq=16", the steps that do."""
+    names = [symbol.name.decode() for symbol in plan.symbols or ()]
+    found: Counter[str] = Counter()
+    for instruction in plan.instructions:
+        for version in instruction.versions or ():
+            sizes = (f"{names[plan.scalars[g.scalar].a]}={g.value}" for g in version.guards)
+            found[", ".join(sizes)] += 1
+    return dict(found)
 
 
 def _fields(info: TensorInfo) -> dict[str, object]:

@@ -28,6 +28,23 @@ def parse_dims(options: Sequence[str] | None) -> dict[str, int | range]:
     return dims
 
 
+def parse_choices(options: Sequence[str] | None) -> list[dict[str, list[int]]]:
+    """`batch=1,seq=16,64` → for each option the sizes of each symbol. Raises BM6002."""
+    choices = []
+    for option in options or ():
+        choice: dict[str, list[int]] = {}
+        name = ""
+        for part in option.split(","):
+            before, equals, text = part.rpartition("=")
+            name = before if equals else name
+            if not name or not text.strip().isdecimal():
+                detail = f"expected NAME=SIZE,SIZE,...; found {option!r}"
+                raise BiremeError("BM6002", detail, where="--specialize")
+            choice.setdefault(name, []).append(int(text))
+        choices.append(choice)
+    return choices
+
+
 def parse_constants(options: Sequence[str] | None) -> dict[str, Array]:
     """`NAME=FILE.npy` → arrays by name. Raises BM6001 or BM6002."""
     constants = {}

@@ -10,13 +10,12 @@ from time import perf_counter
 from bireme.codegen.arena import place_arena
 from bireme.codegen.artefact import KernelRow, artefact_bytes
 from bireme.codegen.build import KernelFaults, compile_kernels, emit_kernels
-from bireme.codegen.cache import CompiledKernel, KernelCache, default_folder
+from bireme.codegen.cache import KernelCache, default_folder
 from bireme.codegen.link import link
 from bireme.codegen.lower import Lowered, lower
-from bireme.codegen.plan import Plan
-from bireme.codegen.templates.common import Work
-from bireme.ir import BiremeError, Dim, Graph, Op, maximum, together
-from bireme.ir.dims import substitute
+from bireme.codegen.specialize import Choices, Specialization, combinations
+from bireme.codegen.work import fill_launches
+from bireme.ir import BiremeError, Graph, Op, together
 from bireme.passes.manager import Dump, PassRecord
 from bireme.passes.pipeline import optimise
 from bireme.targets.registry import Target
@@ -27,7 +26,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class Report:
-    """What a compilation did: one record a pass, and the figures of the result."""
+    """What a compilation did: one record a pass, and the figures of the result.
+
+    `code_bytes` includes `version_bytes`, the code of kernels for the sizes of `specialize` alone.
+    """
 
     passes: list[PassRecord] = field(default_factory=list)
     kernels: int = 0
@@ -36,17 +38,22 @@ class Report:
     arena_lower_bound: int = 0
     weight_bytes: int = 0
     code_bytes: int = 0
+    versions: int = 0
+    version_bytes: int = 0
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to compile. `cache` None keeps no kernels; `jobs` as in `compile_kernels`."""
+    """How to compile. `cache` None keeps no kernels; `jobs` as in `compile_kernels`; `specialize`
+    as in `combinations`.
+    """
 
     cache: KernelCache | None = field(default_factory=lambda: KernelCache(default_folder()))
     jobs: int | None = None
     verify: bool = False
     dump: Dump | None = None
+    specialize: Sequence[Choices] = ()
 
 
 def prepare(
@@ -100,28 +107,31 @@ def compile_graph(
     plan = lowered.plan
     if lowered.refused:
         raise together(refusals(lowered, emit_kernels(lowered.specs, target)[1]))
+    special = Specialization(lowered, combinations(graph, options.specialize))
     try:
         compiled = compile_kernels(
-            lowered.specs,
+            [*lowered.specs, *special.specs],
             target,
             options.cache or KernelCache(None),
             jobs=options.jobs,
             progress=lambda done, total: tell("compiling kernels", done, total),
         )
     except KernelFaults as faults:
-        raise together(refusals(lowered, faults.errors)) from None
+        found = refusals(lowered, faults.errors) or list(faults.errors.values())
+        raise together(found) from None
     fill_launches(plan, compiled)
+    kernels, report.versions = special.apply(compiled)
     tell("planning memory", 0, 1)
     place_arena(plan)
     levels = target.description.levels
     images = [
-        (level.name, link([kernel[number].code for kernel in compiled]))
+        (level.name, link([kernel[number].code for kernel in kernels]))
         for number, level in enumerate(levels)
-        if compiled
+        if kernels
     ]
     rows = [
         KernelRow(f"{kernel[0].kind}_{number}", kernel[0].kind)
-        for number, kernel in enumerate(compiled)
+        for number, kernel in enumerate(kernels)
     ]
     tell("writing the artefact", 0, 1)
     data = artefact_bytes(
@@ -131,20 +141,8 @@ def compile_graph(
     report.arena_bytes, report.arena_lower_bound = plan.arena_bytes, plan.arena_lower_bound
     report.weight_bytes = sum(a.nbytes for a in plan.weights.values())
     report.code_bytes = sum(len(image.code) for _, image in images)
+    if report.versions:
+        first = len(lowered.specs)
+        report.version_bytes = sum(i.import_offset - i.entries[first] for _, i in images)
     report.seconds = perf_counter() - start
     return data, report
-
-
-def fill_launches(plan: Plan, compiled: Sequence[Sequence[CompiledKernel | Work]]) -> None:
-    """Gives each launch its tasks and scratch, with the kernel's sizes replaced by the launch's."""
-    for launch in plan.instructions:
-        if launch.op != "Launch":
-            continue
-        kernel = compiled[launch.kernel]
-        sizes: dict[str, Dim] = {f"s{i}": d for i, d in enumerate(launch.dims)}
-        launch.tasks = substitute(kernel[0].tasks, sizes)
-        scratch: Dim = 0
-        for level in kernel:
-            needed = substitute(level.workspace, sizes)
-            scratch = needed if scratch == 0 else maximum(scratch, needed)
-        launch.workspace = scratch

@@ -40,16 +40,24 @@ class KernelSpec:
         return Graph.parse(self.text, self.weights)
 
 
-def kernel_spec(kernel: Op) -> KernelSpec:
-    """The specification of a `kernel` op."""
+def kernel_spec(kernel: Op, sizes: Mapping[str, int] | None = None) -> KernelSpec:
+    """The specification of a `kernel` op, with symbols in `sizes` replaced by numbers.
+
+    Every symbol keeps its number and its entry in `symbols`: whatever the sizes, the kernel is
+    called in the same way.
+    """
+    sizes = sizes or {}
     (block,) = kernel.blocks
     names = _symbols(block)
-    renaming: dict[str, Dim] = {name: symbol(f"s{i}") for i, name in enumerate(names)}
+    renaming: dict[str, Dim] = {
+        name: sizes.get(name, symbol(f"s{i}")) for i, name in enumerate(names)
+    }
     graph = Graph("kernel")
     values: dict[Value, Value] = {}
     for i, argument in enumerate(block.arguments):
         values[argument] = graph.add_input(f"a{i}", _renamed(argument.type, renaming))
-    for name in sorted({f"s{i}" for i in range(len(names))} - set(graph.symbols)):
+    kept = {f"s{i}" for i, name in enumerate(names) if name not in sizes}
+    for name in sorted(kept - set(graph.symbols)):
         graph.set_symbol(name, SymbolRange())  # no input has it: the kernel takes it as a number
     builder = Builder(graph)
     constants = 0

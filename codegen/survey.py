@@ -15,10 +15,11 @@ from itertools import takewhile
 
 from bireme.codegen.arena import live_bytes, place_arena
 from bireme.codegen.build import Emissions, emit_kernels
-from bireme.codegen.compiler import Options, fill_launches, prepare, refusals
+from bireme.codegen.compiler import Options, prepare, refusals
 from bireme.codegen.cost import bytes_moved, operations
 from bireme.codegen.kernel import Emitted
 from bireme.codegen.lower import Lowered
+from bireme.codegen.work import fill_launches
 from bireme.ir import BiremeError, Block, Graph, Op, evaluate
 from bireme.ir.views import location_names
 from bireme.targets.registry import Target

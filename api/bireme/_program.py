@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bireme.codegen.compiler import Options, Progress, Report, compile_graph
 from bireme.codegen.files import write_file
+from bireme.codegen.specialize import Choices
 from bireme.ir import Array, BiremeError, Graph
 from bireme.runtime import Model, Session
 from bireme.targets.registry import find
@@ -69,6 +71,7 @@ def compile(
     *,
     dims: Mapping[str, Any] | None = None,
     constants: Mapping[str, Array] | None = None,
+    specialize: Choices | Sequence[Choices] = (),
     threads: int | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -77,7 +80,9 @@ def compile(
 
     `model` is a path, bytes or ModelProto of ONNX, or a Graph. `dims` fixes symbolic sizes
     (`{"batch": 1}`) or gives them a range (`{"batch": range(1, 65)}`); `constants` turns inputs
-    into data. `threads` is the most that a run may use. Raises BiremeError.
+    into data. `specialize` names sizes that get kernels of their own, chosen at run time:
+    `{"seq": [16, 64, 128]}`; sizes of several symbols are combined, several mappings are not.
+    `threads` is the most that a run may use. Raises BiremeError.
     """
     if isinstance(model, Graph):
         graph = model
@@ -85,6 +90,9 @@ def compile(
         from bireme.frontend import onnx
 
         graph = onnx.load(model, dims=dims or {}, constants=constants or {})
+    if specialize:
+        choices = [specialize] if isinstance(specialize, Mapping) else specialize
+        options = replace(options or Options(), specialize=choices)
     data, report = compile_graph(graph, find(target), options, progress)
     return Program(Model.load(data), data, report, threads)
 

@@ -292,3 +292,19 @@ def test_the_program_itself(folder):
     assert done.stdout == ""
     assert done.stderr.startswith("error: BM4001")
     assert subprocess.run([program, "fly"], capture_output=True).returncode == 2
+
+
+def test_versions_for_named_sizes(folder, tmp_path):
+    out = tmp_path / "m.bireme"
+    arguments = ["compile", folder / "small.onnx", "-o", out, "--no-cache", "--jobs", 0, "--json"]
+    figures = json.loads(call(*arguments, "--specialize", "batch=4096,5").stdout)
+    assert figures["versions"] == 2  # a batch of 5 is too little work
+    assert 0 < figures["version_bytes"] < figures["code_bytes"]
+    error = error_of(call(*arguments, "--specialize", "batch=1,big"))
+    assert error["code"] == "BM6002"
+    assert "NAME=SIZE,SIZE" in error["message"]
+    unknown = error_of(call(*arguments, "--specialize", "seq=1"))["message"]
+    assert "no size is called seq" in unknown
+    shown = json.loads(call("inspect", out, "--json").stdout)
+    assert shown["versions"] == {"batch=4096": 2}
+    assert "batch=4096: 2 of 2 steps" in call("inspect", out).stdout
