@@ -217,8 +217,8 @@ class _Kernel:
         if self.normalisation is None:
             self.evaluator.define(self.anchor.result, lambda at: found[-1])
             self._store(self.space.result(row, []))
-            return
-        self._each(lambda at: self._finish(at, found))
+        else:
+            self._each(lambda at: self._finish(at, found))
         if self.keep_operand:
             self.evaluator.forget(self.x)
 

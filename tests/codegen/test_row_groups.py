@@ -52,6 +52,10 @@ GROUPS = {
         (f32(3, N),),
         lambda b, x: b.cast(b.argmax(b.mul(x, x), axis=1), dtype=DType.I32),
     ),
+    "argmax_across": (
+        (f32(3, 4, N),),
+        lambda b, x: b.argmax(b.mul(x, x), axis=0, keepdims=False),
+    ),
     "norm": (
         (f32(3, N),),
         lambda b, x: b.sqrt(b.reduce_sum(b.pow(x, scalar(b, 2)), axes=(1,))),
