@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from bireme.ir import DType, TensorType
+from bireme.passes.rewrite import remove_unused
 from tests.random import elementwise, layers, moves, reductions
 from tests.random.example import Example, Fill
 from tests.random.net import DTYPES, Held, Net
@@ -20,8 +21,7 @@ _MOST_STEPS = 3
 
 def _body(net: Net, x: Held) -> Held:
     """A value of the type of `x`, from a few ops in the net of a region."""
-    for _ in range(net.number(0, _MOST_STEPS)):
-        add_op(net)
+    _several(net, _MOST_STEPS)
     found = net.pick([x.dtype], lambda t: t == x.type)
     return found or like(net, x.type)
 
@@ -39,8 +39,7 @@ def if_(net: Net, name: str) -> list[Held]:
     inner = net.inside(blocks[0], [])
     results: list[Held] = []
     for _ in range(net.number(1, 2)):
-        for _ in range(net.number(0, _MOST_STEPS)):
-            add_op(inner)
+        _several(inner, _MOST_STEPS)
         results.append(_any(inner))
     inner.builder.yield_([r.value for r in results])
     other = net.inside(blocks[1], [])
@@ -89,8 +88,7 @@ def scan(net: Net, name: str) -> list[Held]:
     body = net.builder.block(types)
     inner = net.inside(body, [False] * len(carried) + [s.exact for s in sequences])
     results = [_body(inner, c) for c in carried]
-    for _ in range(net.number(0, 2)):
-        add_op(inner)
+    _several(inner, _MOST_STEPS)
     results += [_any(inner) for _ in range(net.number(0, 2))]
     if not results:
         results.append(_any(inner))
@@ -111,6 +109,24 @@ MAKERS = {name: maker for family in _FAMILIES for name, maker in family.items()}
 NOT_DRAWN = frozenset({"constant", "kernel"})
 
 
+def _several(net: Net, most: int, least: int = 0) -> None:
+    """Draws up to `most` ops. A failing example drops any that it can do without."""
+    for number in range(most):
+        if number >= least and net.draw(_STOPS):
+            break
+        net.draw(_steps(net))
+
+
+@st.composite
+def _steps(draw: Any, net: Net) -> None:
+    """An op drawn as a unit, so that it can be dropped as one."""
+    add_op(net)
+
+
+# In one of eight cases.
+_STOPS = st.integers(0, 7).map(lambda n: n == 0)
+
+
 def add_op(net: Net) -> None:
     """Draws an op and its operands."""
     family = net.choose([f for f in _FAMILIES if net.depth == 0 or f is not _CONTROL])
@@ -119,15 +135,17 @@ def add_op(net: Net) -> None:
 
 
 @st.composite
-def examples(draw: Any, *, most_ops: int = 8) -> Example:
-    """A graph of 1 to `most_ops` drawn ops, with what it is run on."""
+def examples(draw: Any, *, most_ops: int = 8, op: str = "") -> Example:
+    """A graph of 1 to `most_ops` drawn ops, with what it is run on; one of them is `op`."""
     sizes = tuple(
         {"n": draw(st.sampled_from(SIZES)), "m": draw(st.sampled_from(SIZES))}
         for _ in range(draw(st.integers(1, 2)))
     )
     net = Net(draw, sizes)
-    for _ in range(draw(st.integers(1, most_ops))):
-        add_op(net)
+    _several(net, most_ops // 2)
+    if op:
+        MAKERS[op](net, op)
+    _several(net, most_ops // 2, least=0 if op else 1)
     _set_outputs(net)
     used = net.graph.symbols
     kept = tuple({name: s[name] for name in used} for s in sizes)
@@ -135,9 +153,15 @@ def examples(draw: Any, *, most_ops: int = 8) -> Example:
 
 
 def _set_outputs(net: Net) -> None:
-    """Whatever nothing reads, and some values besides: inputs, constants, one value twice."""
+    """Whatever nothing reads, and some values besides: inputs, constants, one value twice.
+
+    A failing example gets one output, if that fails too, and only what that output needs.
+    """
     held = [h.value for h in net.pool]
-    unread = [v for v in held if not v.uses]
-    if not unread or net.number(0, 5) == 5:
-        unread += [h.value for h in [net.choose(net.pool)]]
-    net.graph.set_outputs([(f"y{i}", v) for i, v in enumerate(unread)])
+    outputs = [v for v in held if not v.uses]
+    if net.number(0, 9) == 0:
+        outputs = [net.choose(outputs)]
+    elif net.number(0, 5) == 5:
+        outputs.append(net.choose(held))
+    net.graph.set_outputs([(f"y{i}", v) for i, v in enumerate(outputs)])
+    remove_unused(net.graph.body)
