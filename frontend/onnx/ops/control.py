@@ -219,6 +219,52 @@ def _scan(n: Node) -> list[Tensor]:
     return results
 
 
+def _batched_scan(n: Node) -> list[Tensor]:
+    """Scan-8: a scan over each element of a batch, written as a scan over the batch."""
+    body: GraphProto = n.graph("body")
+    count = n.integer("num_scan_inputs")
+    backward = n.integers("directions", [0] * count)
+    lengths, operands = n.get(0), [n[i] for i in range(1, len(n.inputs))]
+    carries = len(operands) - count
+    if not 0 < count <= len(operands) or any(x.rank < 2 for x in operands[carries:]):
+        raise BiremeError("BM1006", f"num_scan_inputs is {count} with {len(operands)} inputs")
+    if lengths is not None and any(backward):
+        raise BiremeError("BM1003", "sequences of their own lengths that are read backwards")
+    for i in range(count):
+        if backward[i]:
+            operands[carries + i] = _flipped(n.b, operands[carries + i], 1)
+    if lengths is not None:
+        operands.append(n.b.cast(lengths, dtype=DType.I64))
+    outer = n.b.block([TensorType(DType.I64, ())])
+    one = n.b.inner(outer, n.name)
+    (number,) = _arguments(outer)
+    # Gathered, not sliced by the outer scan: a scan cannot step through a slice of another one.
+    given = [one.gather(x, number, axis=0) for x in operands]
+    length = given.pop() if lengths is not None else None
+    one.end(_scan_of_one(n, one, body, given, carries, length))
+    batch = n.b.at(n.name).iota(shape=operands[0].shape[:1], axis=0, dtype=DType.I64)
+    return n.b.region("scan", [batch], [outer], carries=0)
+
+
+def _scan_of_one(
+    n: Node, b: Emitter, body: GraphProto, given: list[Tensor], carries: int, length: Tensor | None
+) -> list[Tensor]:
+    """States and rows of the scan over one sequence, of which `length` steps count."""
+    steps = given[carries].shape[0]
+    sequences = [*given[carries:], b.iota(shape=(steps,), axis=0, dtype=DType.I64)]
+    slices = [x.type.with_shape(x.shape[1:]) for x in sequences]
+    block = b.block([*(t.type for t in given[:carries]), *slices])
+    inner = b.inner(block, n.name)
+    *arguments, step = _arguments(block)
+    results = n.scope.run(body, arguments, inner, n.name)
+    if length is not None:
+        going = inner.at(n.name).less(step, length)
+        for i in range(carries):
+            results[i] = inner.where(going, results[i], arguments[i])
+    inner.end(results)
+    return b.at(n.name).region("scan", [*given[:carries], *sequences], [block], carries=carries)
+
+
 def _flipped(b: Emitter, x: Tensor, axis: int) -> Tensor:
     return cut(b, x, axis, x.shape[axis] - 1, x.shape[axis], -1)
 
@@ -233,5 +279,5 @@ TABLE: Table = {
     "OptionalHasElement": _has_element,
     "If": _if,
     "Loop": lambda n: _Loop(n).convert(),
-    "Scan": ((9, _scan),),
+    "Scan": ((8, _batched_scan), (9, _scan)),
 }

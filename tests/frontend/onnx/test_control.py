@@ -113,6 +113,35 @@ def test_scan_directions_and_axes(backward: int) -> None:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("backward", "lengths"), [(0, False), (1, False), (0, True)])
+def test_scan_over_a_batch(backward: int, lengths: bool) -> None:
+    """Opset 8: every element of the batch is scanned by itself, up to its own length."""
+    extra, name = ("int64[B] counts, ", "counts") if lengths else ("", "")
+    source = model(
+        f"""g ({extra}float[B, 2] start, float[B, T, 2] xs)
+            => (float[B, 2] last, float[B, T, 2] sums) {{
+        last, sums = Scan<
+            num_scan_inputs = 1, directions = [{backward}],
+            body = step (float[2] s, float[2] x) => (float[2] t, float[2] r) {{
+                t = Add(s, x)
+                r = Identity(t)
+            }}
+        >({name}, start, xs)
+    }}""",
+        opset=8,
+    )
+    inputs = {"start": random(3, 2), "xs": random(3, 5, 2, seed=1)}
+    counts = np.array([5, 2, 4], np.int64)
+    if lengths:
+        inputs["counts"] = counts
+    found, expected = run(source, inputs), onnxruntime_run(source, inputs)
+    np.testing.assert_allclose(found["last"], expected["last"], rtol=1e-5)
+    for row, count in enumerate(counts if lengths else [5] * 3):
+        np.testing.assert_allclose(
+            found["sums"][row, :count], expected["sums"][row, :count], rtol=1e-5
+        )
+
+
 FUNCTION = """
 <domain: "shop", opset_import: ["" : 21]>
 Scaled <factor>(x) => (y) {
