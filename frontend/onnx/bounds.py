@@ -21,11 +21,26 @@ Interval = tuple[int, int]
 
 
 class Bounds:
-    """Interval arithmetic over symbols whose ranges are given. `require` narrows those ranges."""
+    """Interval arithmetic over symbols whose ranges are given. `require` narrows those ranges.
+
+    `data_sizes` are the symbols of sizes that the data decides.
+    """
 
     def __init__(self, ranges: dict[str, SymbolRange]) -> None:
         self._ranges = ranges
         self._known: dict[DimExpr, Interval] = {}
+        self.data_sizes: set[str] = set()
+
+    def add(self, stem: str, most: Dim) -> str:
+        """A new symbol, named after `stem`, for a size that the data decides: 0 to `most`."""
+        name, number = stem, 1
+        while name in self._ranges:
+            number += 1
+            name = f"{stem}_{number}"
+        high = self.of(most)[1]
+        self.data_sizes.add(name)
+        self._ranges[name] = SymbolRange(0, high if high < _UNBOUNDED else None)
+        return name
 
     def of(self, dim: Dim) -> Interval:
         """Least and greatest value, both inclusive."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bireme.frontend.onnx.bounds import Bounds
+from bireme.frontend.onnx.inputs import identifier
 from bireme.frontend.onnx.symbolic import Ratio, Symbolic, UndecidedError, object_array, settled
 from bireme.ir import (
     OPS,
@@ -29,6 +30,7 @@ from bireme.ir import (
     TensorType,
     Value,
 )
+from bireme.ir.dims import symbols_of
 
 # Results up to this many elements are computed at import; constant folding does the others.
 _FOLD_LIMIT = 1 << 16
@@ -122,15 +124,23 @@ class Emitter:
         self.bounds = bounds
         self._symbolic = Symbolic(bounds)
         self._always = block is None
+        self._node = ""
+        # Sizes that the data decides: those with a value here, and of them those of regions alone.
+        self._sizes: set[str] = set()
+        self._inner_sizes: set[str] = set()
         self._builder = Builder(graph, block=block)
         self._root = Builder(graph)
 
     def inner(self, block: Block, node: str) -> Emitter:
         """An emitter into the block of a region."""
-        return Emitter(self.graph, self.bounds, block).at(node)
+        inner = Emitter(self.graph, self.bounds, block).at(node)
+        inner._sizes |= self._sizes
+        inner._inner_sizes |= self._inner_sizes
+        return inner
 
     def at(self, node: str) -> Emitter:
         """Sets the source of the ops made from here on."""
+        self._node = node
         self._builder.at(node)
         self._root.at(node)
         return self
@@ -151,7 +161,30 @@ class Emitter:
         """Makes an op with regions."""
         values = [self.value(t) for t in operands]
         made = self._builder.op(name, values, blocks, **attrs)
-        return _results(made, operands)
+        results = _results(made, operands)
+        for name in sorted(self.data_sizes(*(t.type for t in results)) - self._sizes):
+            raise BiremeError(
+                "BM1003",
+                f"the data decides the size {name} inside of a branch or a loop's body, and a "
+                "result outside depends on it",
+                hint="give the results of both branches, or of all steps, one shape",
+            )
+        return results
+
+    def prefix(self, x: Tensor, count: Tensor) -> Tensor:
+        """The first `count` rows of `x`; the number of rows is a new symbol, named for the node."""
+        if count.dims is not None:
+            ends = (count.dims[0], *x.shape[1:])
+            return self.slice(x, starts=(0,) * x.rank, sizes=ends, steps=(1,) * x.rank)
+        name = self.bounds.add(identifier(self._node) or "count", x.shape[0])
+        self._sizes.add(name)
+        self._inner_sizes |= set() if self._always else {name}
+        (result,) = self.op("prefix", [x, count], symbol=name)
+        return result
+
+    def data_sizes(self, *tensors: TensorType) -> set[str]:
+        """Symbols of sizes that the data decides, in types."""
+        return set().union(*(t.symbols for t in tensors)) & self.bounds.data_sizes
 
     def block(self, arguments: Sequence[TensorType] = ()) -> Block:
         """A detached block for a region."""
@@ -182,8 +215,11 @@ class Emitter:
         """The tensor in the graph. Known data becomes a constant at the top of the graph."""
         if tensor.items is not None:
             raise BiremeError("BM1003", "a sequence leaves the model or goes into a loop")
-        if tensor.value is None:
-            tensor.value = self._materialise(tensor)
+        if tensor.value is not None:
+            return tensor.value
+        if self._inner_sizes and not self._inner_sizes.isdisjoint(_symbols(tensor)):
+            return self._materialise(tensor, self._builder)  # of no use outside of the region
+        tensor.value = self._materialise(tensor, self._root)
         return tensor.value
 
     def __getattr__(self, name: str) -> Callable[..., Tensor]:
@@ -235,25 +271,33 @@ class Emitter:
             return None
         return [Tensor(types[0], known=settled(found, types[0].dtype))]
 
-    def _materialise(self, tensor: Tensor) -> Value:
+    def _materialise(self, tensor: Tensor, builder: Builder) -> Value:
         known = tensor.known
         assert known is not None
         if known.dtype != object:
-            return self._root.constant(known, tensor.name)
+            return builder.constant(known, tensor.name)
         elements = known.ravel().tolist()
         ratios = [e if isinstance(e, Ratio) else Ratio(e, 1) for e in elements]
         if any(isinstance(r.top, float) for r in ratios):
             ratios = [Ratio(*r.top.as_integer_ratio()) if isinstance(r.top, float) else r
                       for r in ratios]  # fmt: skip
-        value: Value = self._root.dim_values(values=tuple(r.top for r in ratios))
+        value: Value = builder.dim_values(values=tuple(r.top for r in ratios))
         if tensor.rank != 1:
-            value = self._root.reshape(value, shape=tensor.shape)
+            value = builder.reshape(value, shape=tensor.shape)
         if tensor.dtype is not DType.I64:
-            value = self._root.cast(value, dtype=tensor.dtype)
+            value = builder.cast(value, dtype=tensor.dtype)
         if any(r.bottom != 1 for r in ratios):
             bottoms = np.array([r.bottom for r in ratios], tensor.dtype.numpy)
-            value = self._root.div(value, self._root.constant(bottoms.reshape(known.shape)))
+            value = builder.div(value, builder.constant(bottoms.reshape(known.shape)))
         return value
+
+
+def _symbols(tensor: Tensor) -> set[str]:
+    """Symbols in the data of a known tensor."""
+    if tensor.known is None or tensor.known.dtype != object:
+        return set()
+    parts = [e.top if isinstance(e, Ratio) else e for e in tensor.known.ravel().tolist()]
+    return set().union(*(symbols_of(p) for p in parts if isinstance(p, DimExpr)))
 
 
 def _results(made: Op, operands: Sequence[Tensor]) -> list[Tensor]:

@@ -7,6 +7,7 @@ from bireme.frontend.onnx.ops import (
     activation,
     contraction,
     control,
+    data_sized,
     deformable,
     elementwise,
     gather,
@@ -32,6 +33,7 @@ _FAMILIES: tuple[Table, ...] = (
     activation.TABLE,
     contraction.TABLE,
     control.TABLE,
+    data_sized.TABLE,
     deformable.TABLE,
     elementwise.TABLE,
     gather.TABLE,
@@ -58,19 +60,16 @@ def _merged(families: tuple[Table, ...]) -> Table:
 TABLES: dict[str, Table] = {"": _merged(_FAMILIES), "com.microsoft": _merged(_MICROSOFT)}
 
 
-_DATA_SIZED = "the size of the result depends on the input's data"
 _RANDOM = "the result is random"
 # Why an operator without a converter has none, where there is more to say than that.
 _REASONS: dict[str, str] = {
     "Bernoulli": _RANDOM,
     "Multinomial": _RANDOM,
-    "NonMaxSuppression": _DATA_SIZED,
     "RandomNormal": _RANDOM,
     "RandomNormalLike": _RANDOM,
     "RandomUniform": _RANDOM,
     "RandomUniformLike": _RANDOM,
     "Scan": "Scan with a batch axis (opset 8)",
-    "Unique": _DATA_SIZED,
 }
 
 

@@ -11,7 +11,7 @@ from bireme.frontend.onnx.emit import Tensor, data, scalar, sizes
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.shape import cut, expand, reshape
 from bireme.frontend.onnx.ops.table import Table
-from bireme.ir import BiremeError, Dim, DType, product
+from bireme.ir import BiremeError, Dim, DType
 
 
 def index(n: Node, x: Tensor) -> Tensor:
@@ -85,23 +85,6 @@ def _one_hot(n: Node) -> Tensor:
     column = [depth if i == axis else 1 for i in range(len(shape))]
     line = n.b.reshape(n.b.iota(shape=(depth,), axis=0, dtype=DType.I64), shape=tuple(column))
     return n.b.where(n.b.equal(reshape(n.b, wrapped, shape), line), on, off)
-
-
-def _compress(n: Node) -> Tensor:
-    x = n[0]
-    chosen = np.flatnonzero(n.array(1))
-    if not n.has("axis"):
-        x, axis = reshape(n.b, x, (product(x.shape),)), 0
-    else:
-        axis = n.axis(n.integer("axis"), x.rank)
-    return n.b.gather(x, data(chosen.astype(np.int64)), axis=axis)
-
-
-def _non_zero(n: Node) -> Tensor:
-    array = n[0].array
-    if array is None:
-        raise BiremeError("BM1003", "the size of the result depends on the input's data")
-    return data(np.stack(np.nonzero(array)).astype(np.int64))
 
 
 def _reverse_sequence(n: Node) -> Tensor:
@@ -185,12 +168,10 @@ def _block_places(
 
 TABLE: Table = {
     "Col2Im": _col2im,
-    "Compress": _compress,
     "EyeLike": _eye_like,
     "Gather": _gather,
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
-    "NonZero": _non_zero,
     "OneHot": _one_hot,
     "ReverseSequence": _reverse_sequence,
     "Scatter": _scatter_elements,
