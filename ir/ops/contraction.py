@@ -59,7 +59,8 @@ def _packed_matmul_type(t: Typing, a: TensorType, b: TensorType) -> TensorType:
 def _matmul_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     a, b = inputs
     if attrs["block"] > 1:
-        b = np.moveaxis(b, 0, 1).reshape(b.shape[1], -1)[:, : attrs["columns"]]
+        blocks, inner, block = b.shape
+        b = np.moveaxis(b, 0, 1).reshape(inner, blocks * block)[:, : attrs["columns"]]
     return [np.matmul(widen(a), widen(b)).astype(a.dtype, copy=False)]
 
 

@@ -222,6 +222,8 @@ def _contracted() -> list[Case]:
         case("matmul", ints(3, 4, dtype=np.int8), ints(4, 2, dtype=np.int8)),
         case("matmul", floats(2, 3, 4), floats(2, 4, 8), block=8, columns=13,
              fixed=((1, 0), (1, 2))),
+        case("matmul", floats(3, 0), floats(2, 0, 8), block=8, columns=13,
+             fixed=((1, 0), (1, 2))),
         case("conv", floats(2, 3, 9), floats(4, 3, 3), **_WINDOW_1D),
         case("conv", floats(2, 4, 7, 8), floats(6, 2, 3, 3), groups=2, **_WINDOW_2D,
              fixed=((1, 0),)),
