@@ -161,14 +161,18 @@ Code check_view(const Model& model, uint32_t index, const Sizes& sizes, Fault& f
 Code check_constraint(const Model& model, uint32_t index, const Sizes& sizes, Fault& fault) {
   const fb::Plan& plan = model.plan();
   const fb::Constraint& constraint = *plan.constraints()->Get(index);
-  const int64_t a = sizes.scalars[constraint.a()];
-  const int64_t b = sizes.scalars[constraint.b()];
-  if (a == b) return Code::ok;
+  const Code code =
+      check_equal(sizes.scalars[constraint.a()], sizes.scalars[constraint.b()], fault);
+  if (code == Code::ok) return code;
   const fb::Source& source = *plan.sources()->Get(constraint.source());
-  const Code code = fail(fault, Code::constraint_violated,
-                         "two sizes that must be equal are %lld and %lld", ll{a}, ll{b});
   locate(fault, text(source.op()), text(source.node()));
   return code;
+}
+
+Code check_equal(int64_t a, int64_t b, Fault& fault) {
+  if (a == b) return Code::ok;
+  return fail(fault, Code::constraint_violated, "two sizes that must be equal are %lld and %lld",
+              ll{a}, ll{b});
 }
 
 Code check_inputs(const Model& model, const bireme_tensor* inputs, uint32_t count, Fault& fault) {

@@ -37,6 +37,7 @@ Code evaluate(const Model& model, uint32_t scalar, Sizes& sizes, Fault& fault);
 Code size_tensor(const Model& model, uint32_t index, Sizes& sizes, Fault& fault);
 Code check_view(const Model& model, uint32_t index, const Sizes& sizes, Fault& fault);
 Code check_constraint(const Model& model, uint32_t index, const Sizes& sizes, Fault& fault);
+Code check_equal(int64_t a, int64_t b, Fault& fault);
 
 // When each of them is known. `sizes` has been created; its values are not looked at.
 uint32_t tensor_time(const Model& model, const fb::Tensor& tensor);

@@ -141,6 +141,9 @@ uint32_t Session::step_time(uint32_t index) const {
     case fb::Opcode::LoopEnd:
       needs(instruction.trip());
       return time;
+    case fb::Opcode::Check:
+      for (uint32_t scalar : each(instruction.dims())) needs(scalar);
+      return time;
     case fb::Opcode::Bind:
     case fb::Opcode::Jump:
       return 0;
@@ -300,6 +303,8 @@ Code Session::make_step(uint32_t index, Fault& fault) {
     return sizes_.bytes[instruction.args()->Get(argument)];
   };
   Step& step = steps_[index];
+  uint32_t dim = step.first_dim;
+  for (uint32_t scalar : each(instruction.dims())) dims_[dim++] = sizes_.scalars[scalar];
   switch (step.op) {
     case fb::Opcode::Launch: {
       const fb::Version* version = version_of(instruction);
@@ -307,8 +312,6 @@ Code Session::make_step(uint32_t index, Fault& fault) {
       step.entry = model_->kernel(step.kernel);
       step.tasks = sizes_.scalars[version ? version->tasks() : instruction.tasks()];
       step.cost = sizes_.scalars[instruction.cost()];
-      uint32_t dim = step.first_dim;
-      for (uint32_t scalar : each(instruction.dims())) dims_[dim++] = sizes_.scalars[scalar];
       return step.tasks >= 0 ? Code::ok : bad_size(index, "the number of tasks", step.tasks, fault);
     }
     case fb::Opcode::Copy:
@@ -326,6 +329,7 @@ Code Session::make_step(uint32_t index, Fault& fault) {
     case fb::Opcode::Bind:
       return bytes_of(0) >= 8 ? Code::ok
                               : bad_size(index, "the memory of a size", bytes_of(0), fault);
+    case fb::Opcode::Check:
     case fb::Opcode::Jump:
       return Code::ok;
   }
@@ -415,7 +419,7 @@ void Session::memory(bireme_memory_info& info) const {
 
 void Session::profile(uint32_t index, bireme_profile_entry& entry) const {
   static constexpr const char* kKinds[] = {"launch", "copy", "jump", "jump",
-                                           "loop",   "loop", "bind"};
+                                           "loop",   "loop", "bind", "check"};
   const fb::Plan& plan = model_->plan();
   const fb::Instruction& instruction = *plan.instructions()->Get(index);
   const fb::Source& source = *plan.sources()->Get(instruction.source());

@@ -144,6 +144,10 @@ Code Session::execute_step(uint32_t index, uint32_t* next, Fault& fault) {
       return Code::ok;
     case fb::Opcode::Bind:
       return at_instruction(index, bind(index, fault), fault);
+    case fb::Opcode::Check: {
+      const int64_t* dims = dims_.data() + step.first_dim;
+      return at_instruction(index, check_equal(dims[0], dims[1], fault), fault);
+    }
   }
   return Code::ok;
 }

@@ -257,6 +257,29 @@ TEST(Session, Branches) {
   EXPECT_EQ(program.run({8}, {1}).values[0], 5.0f);
 }
 
+// if x[0] < limit: (n must be 2) y = x else y = limit
+TEST(Session, ChecksOnlyTheBranchThatRuns) {
+  PlanBuilder b;
+  const uint32_t one = b.constant(1), n = b.symbol("n");
+  const uint32_t x = b.tensor("x", fb::Place::Input, {n});
+  const uint32_t y = b.tensor("y", fb::Place::Output, {n});
+  const uint32_t limit = b.weight("limit", {5});
+  const uint32_t condition = b.tensor("c", fb::Place::Arena, {}, fb::DType::Bool);
+  b.launch(b.kernel("less"), {x, limit, condition}, {one});
+  b.jump_if_false(condition, 5);
+  const uint32_t check = b.check(n, b.constant(2));
+  b.plan.instructions[check]->source = b.source("reshape", "Reshape_3");
+  b.copy(x, y);
+  b.jump(6);
+  b.copy(limit, y);
+  Program program(b, {less_kernel});
+  EXPECT_EQ(program.run({3, 4}, {2}).values, (std::vector<float>{3, 4}));
+  EXPECT_EQ(program.run({8}, {1}).values[0], 5.0f);
+  EXPECT_EQ(program.run({3}, {1}).code, Code::constraint_violated);
+  EXPECT_STREQ(program.fault.node, "Reshape_3");
+  EXPECT_EQ(program.run({8}, {1}).values[0], 5.0f);
+}
+
 // while state < limit: state *= 2
 TEST(Session, LoopsByJumpingBack) {
   PlanBuilder b;

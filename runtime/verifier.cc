@@ -332,6 +332,11 @@ class Verifier {
         case fb::Opcode::Bind:
           BIREME_TRY(bind(instruction, pc));
           break;
+        case fb::Opcode::Check:
+          if (length(instruction.dims()) != 2)
+            return bad("instruction %u: Check compares 2 sizes", pc);
+          BIREME_TRY(dims(instruction, pc));
+          break;
         default:
           return bad("instruction %u: unknown operation", pc);
       }
@@ -353,18 +358,24 @@ class Verifier {
   Code launch(const fb::Instruction& instruction, uint32_t pc) {
     if (instruction.kernel() >= length(plan_.kernels()))
       return bad("instruction %u: there is no kernel %u", pc, instruction.kernel());
-    for (uint32_t dim : each(instruction.dims()))
-      if (!is_scalar(dim)) return bad("instruction %u: there is no scalar %u", pc, dim);
+    BIREME_TRY(dims(instruction, pc));
     if (!is_scalar(instruction.tasks()) || !is_scalar(instruction.cost()) ||
         !is_scalar(instruction.workspace()))
       return bad("instruction %u: tasks, cost or workspace is no scalar", pc);
-    for (uint32_t dim : each(instruction.dims()))
-      if (time_[dim] > pc) return bad("instruction %u: a size is known too late", pc);
     if (time_[instruction.tasks()] > pc || time_[instruction.cost()] > pc ||
         time_[instruction.workspace()] != 0)
       return bad("instruction %u: tasks, cost or workspace is known too late", pc);
     for (const fb::Version* version : each(instruction.versions()))
       BIREME_TRY(this->version(*version, pc));
+    return Code::ok;
+  }
+
+  Code dims(const fb::Instruction& instruction, uint32_t pc) {
+    for (uint32_t dim : each(instruction.dims()))
+      if (!is_scalar(dim))
+        return bad("instruction %u: there is no scalar %u", pc, dim);
+      else if (time_[dim] > pc)
+        return bad("instruction %u: a size is known too late", pc);
     return Code::ok;
   }
 

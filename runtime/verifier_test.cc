@@ -156,7 +156,7 @@ const Attack kAttacks[] = {
     {"image_entry_in_table", "entry is not inside",
      [](fb::PlanT& p) { p.images[0]->entries[0] = 4096; }},
     {"instruction_op", "unknown operation",
-     [](fb::PlanT& p) { p.instructions[0]->op = static_cast<fb::Opcode>(7); }},
+     [](fb::PlanT& p) { p.instructions[0]->op = static_cast<fb::Opcode>(8); }},
     {"instruction_source", "there is no source",
      [](fb::PlanT& p) { p.instructions[0]->source = kFar; }},
     {"launch_kernel", "there is no kernel", [](fb::PlanT& p) { p.instructions[0]->kernel = kFar; }},
@@ -197,6 +197,16 @@ const Attack kAttacks[] = {
     {"loop_without_end", "has no end",
      [](fb::PlanT& p) { p.instructions[4]->op = fb::Opcode::Jump; }},
     {"loops_too_many", "more loops", [](fb::PlanT& p) { p.loops = UINT32_MAX; }},
+    {"check_of_one", "Check compares 2 sizes",
+     [](fb::PlanT& p) {
+       p.instructions[1]->op = fb::Opcode::Check;
+       p.instructions[1]->dims = {0};
+     }},
+    {"check_scalar", "there is no scalar",
+     [](fb::PlanT& p) {
+       p.instructions[1]->op = fb::Opcode::Check;
+       p.instructions[1]->dims = {0, kFar};
+     }},
     {"bind_symbol", "unknown or bound twice",
      [](fb::PlanT& p) { p.instructions[6]->symbol = kFar; }},
     {"bind_twice", "unknown or bound twice",
@@ -222,9 +232,8 @@ const Attack kAttacks[] = {
     {"version_before_bind", "of a version is known too late",
      [](fb::PlanT& p) { p.instructions[0]->versions[0]->tasks = p.instructions[7]->dims[0]; }},
     {"guard_before_bind", "looks at what is known too late",
-     [](fb::PlanT& p) {
-       p.instructions[0]->versions[0]->guards[0] = {0, p.instructions[7]->dims[0]};
-     }},
+     [](fb::PlanT&
+            p) { p.instructions[0]->versions[0]->guards[0] = {0, p.instructions[7]->dims[0]}; }},
     {"trip_before_bind", "trip is known too late",
      [](fb::PlanT&
             p) { p.instructions[2]->trip = p.instructions[4]->trip = p.instructions[7]->dims[0]; }},

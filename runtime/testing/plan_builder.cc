@@ -192,6 +192,11 @@ uint32_t PlanBuilder::bind(uint32_t count, uint32_t symbol, uint32_t bound) {
   return static_cast<uint32_t>(plan.instructions.size() - 1);
 }
 
+uint32_t PlanBuilder::check(uint32_t a, uint32_t b) {
+  add(fb::Opcode::Check).dims = {a, b};
+  return static_cast<uint32_t>(plan.instructions.size() - 1);
+}
+
 uint32_t PlanBuilder::add_loop(fb::Opcode op, uint32_t loop, uint32_t trip) {
   fb::InstructionT& instruction = add(op);
   instruction.loop = loop;

@@ -57,6 +57,7 @@ class PlanBuilder {
   uint32_t jump_if_false(uint32_t condition, uint32_t target);
   // `symbol` is a scalar that `symbol` gave.
   uint32_t bind(uint32_t count, uint32_t symbol, uint32_t bound);
+  uint32_t check(uint32_t a, uint32_t b);
   // The loop's instructions are added by `body`; returns the number of LoopBegin.
   template <class Body>
   uint32_t loop(uint32_t trip, Body body) {
