@@ -19,8 +19,9 @@ class Lowered:
 
     `specs` are the distinct kernels, as the plan numbers them; `launches` gives the kernel op of
     each Launch by the instruction's number, `idle` the kernel ops that need no launch because
-    their results lie inside other tensors, `tensors` the plan's tensor of each value. `refused`
-    are errors for ops that cannot be lowered: with any, the plan is not complete.
+    their results lie inside other tensors, `tensors` the plan's tensor of each value. `ends` has
+    the number of the instruction after an op's own, for ops that have any. `refused` are errors for
+    ops that cannot be lowered: with any, the plan is not complete.
     """
 
     graph: Graph
@@ -29,6 +30,7 @@ class Lowered:
     launches: Mapping[int, Op]
     idle: frozenset[Op]
     tensors: Mapping[Value, int]
+    ends: Mapping[Op, int]
     refused: list[BiremeError]
 
 
@@ -47,6 +49,7 @@ def lower(graph: Graph) -> Lowered:
         lowering.launches,
         lowering.idle,
         lowering.tensors,
+        lowering.ends,
         lowering.refused,
     )
 
@@ -58,6 +61,7 @@ class _Lowering:
         self.plan = Plan(graph.name, graph.all_symbols, graph.data_symbols)
         self.specs: list[KernelSpec] = []
         self.launches: dict[int, Op] = {}
+        self.ends: dict[Op, int] = {}
         self.idle = self._aliases.idle
         self.refused: list[BiremeError] = []
         self._kernels: dict[str, int] = {}
@@ -156,7 +160,10 @@ class _Lowering:
             if op.name not in self._lower:
                 self._refuse(op, f"{op.name} is in no kernel")
                 continue
+            begin = len(self.plan.instructions)
             self._lower[op.name](op)
+            if len(self.plan.instructions) > begin:
+                self.ends[op] = len(self.plan.instructions)
             if op.name != "kernel":
                 self._check_sizes(op)
 
@@ -167,9 +174,14 @@ class _Lowering:
             self._result(value)
 
     def _check_sizes(self, op: Op) -> None:
+        """Notes what an op assumes about sizes. In a region it is checked when that runs."""
+        holder = op.parent if op.parent is not None and op.parent.name == "kernel" else op
         for constraint in op.constraints:
             source = self._source(Source(op.name, op.node))
-            self.plan.checks.append(SizeCheck(constraint.a, constraint.b, source))
+            if holder.parent is None:
+                self.plan.checks.append(SizeCheck(constraint.a, constraint.b, source))
+            else:
+                self._add(Instruction("Check", source, dims=(constraint.a, constraint.b)))
 
     def _constant(self, op: Op) -> None:
         value = op.result
@@ -297,6 +309,9 @@ class _Lowering:
         loop = self.plan.loops
         self.plan.loops += 1
         begin = self._add(Instruction("LoopBegin", where, loop=loop, trip=trip))
+        leave = None
+        if op.attrs["conditional"]:
+            leave = self._add(Instruction("JumpIfFalse", where, args=(carried[0],)))
         (body,) = op.blocks
         self.tensors.update(zip(body.arguments[:count], carried, strict=True))
         for value, argument in zip(op.operands[count:], body.arguments[count:], strict=True):
@@ -309,6 +324,8 @@ class _Lowering:
         self._advance(op, body, body.yields[:count], carried)
         end = self._add(Instruction("LoopEnd", where, loop=loop, trip=trip, target=begin + 1))
         self.plan.instructions[begin].target = end + 1
+        if leave is not None:
+            self.plan.instructions[leave].target = end + 1
 
     def _row(self, scan: Op, whole: int, tensor: TensorType, loop: int) -> int:
         """The slice of a tensor that belongs to the current step of a scan."""
