@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bireme.ir import DType, TensorType
 from bireme.passes.rewrite import remove_unused
-from tests.random import elementwise, layers, moves, reductions
+from tests.random import data_sized, elementwise, layers, moves, reductions
 from tests.random.example import Example, Fill
 from tests.random.net import DTYPES, Held, Net
 
@@ -102,7 +102,7 @@ _CONTROL: dict[str, Maker] = {"if": if_, "while": while_, "scan": scan}
 # Each family as often as it is listed, each op of a family as often as the others.
 _FAMILIES: tuple[Mapping[str, Maker], ...] = (
     elementwise.MAKERS, moves.MAKERS, elementwise.MAKERS, reductions.MAKERS, moves.MAKERS,
-    layers.MAKERS, _CONTROL, elementwise.MAKERS, moves.MAKERS,
+    layers.MAKERS, _CONTROL, data_sized.MAKERS, elementwise.MAKERS, moves.MAKERS,
 )  # fmt: skip
 MAKERS = {name: maker for family in _FAMILIES for name, maker in family.items()}
 # Made by the makers of leaves, and by the pass `fuse`.
@@ -117,10 +117,9 @@ def _several(net: Net, most: int, least: int = 0) -> None:
         net.draw(_steps(net))
 
 
-@st.composite
-def _steps(draw: Any, net: Net) -> None:
+def _steps(net: Net) -> st.SearchStrategy[Any]:
     """An op drawn as a unit, so that it can be dropped as one."""
-    add_op(net)
+    return st.builds(add_op, st.just(net))
 
 
 # In one of eight cases.

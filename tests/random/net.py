@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,8 +21,10 @@ from bireme.ir import (
     TensorType,
     Value,
     evaluate,
+    product,
     symbol,
 )
+from bireme.ir.dims import symbols_of
 from tests.random.example import Fill
 
 N, M = symbol("n"), symbol("m")
@@ -84,6 +86,8 @@ class Net:
     pool: list[Held] = field(default_factory=list)
     fills: dict[str, Fill] = field(default_factory=dict)
     depth: int = 0
+    # Sizes that the data decides: the most they can be, at each assignment of `sizes`.
+    decided: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.builder = Builder(self.graph)
@@ -102,17 +106,25 @@ class Net:
 
     def least(self, dim: Dim) -> int:
         """The least number that a dimension is run with."""
-        return min(evaluate(dim, s) for s in self.sizes)
+        return min(evaluate(dim, s) for s in self._corners())
 
     def elements(self, shape: Sequence[Dim]) -> int:
         """The most elements that a tensor is run with."""
-        most = 0
-        for sizes in self.sizes:
-            count = 1
-            for dim in shape:
-                count *= evaluate(dim, sizes)
-            most = max(most, count)
-        return most
+        return max(evaluate(product(tuple(shape)), s) for s in self._corners())
+
+    def _corners(self) -> Iterator[Mapping[str, int]]:
+        """The assignments, with none and with all of what the data may decide."""
+        for number, sizes in enumerate(self.sizes):
+            yield {**sizes, **dict.fromkeys(self.decided, 0)}
+            yield {**sizes, **{name: most[number] for name, most in self.decided.items()}}
+
+    def new_size(self, most: Dim) -> str:
+        """The name of a size that the data decides, up to `most`."""
+        name = f"d{len(self.decided)}"
+        bounds = [{**s, **{n: m[i] for n, m in self.decided.items()}}
+                  for i, s in enumerate(self.sizes)]  # fmt: skip
+        self.decided[name] = [evaluate(most, b) for b in bounds]
+        return name
 
     # --- choices --------------------------------------------------------------------------------
 
@@ -141,8 +153,14 @@ class Net:
     def leaf(self, dtype: DType, shape: Sequence[Dim], fill: Fill | None = None) -> Held:
         """A new input, or a constant where every size is a number.
 
-        Without a `fill`, any that suits the type.
+        Without a `fill`, any that suits the type. Where the data decides a size, one element is
+        repeated.
         """
+        if any(symbols_of(d) & self.decided.keys() for d in shape):
+            one = self.leaf(dtype, (), fill)
+            value = self.builder.expand(one.value, shape=tuple(shape))
+            self.pool.append(Held(value, True))
+            return self.pool[-1]
         static = all(isinstance(d, int) for d in shape)
         constant = static and self.flag()
         fill = replace(fill or self._fill(dtype, constant), dtype=dtype.label)
