@@ -13,6 +13,7 @@ from bireme.frontend.onnx.ops import (
     gather,
     microsoft,
     microsoft_attention,
+    microsoft_decoder,
     microsoft_quantized,
     normalization,
     pooling,
@@ -28,7 +29,12 @@ from bireme.frontend.onnx.ops import (
 )
 from bireme.frontend.onnx.ops.table import Table, versions
 
-_MICROSOFT = (microsoft.TABLE, microsoft_attention.TABLE, microsoft_quantized.TABLE)
+_MICROSOFT = (
+    microsoft.TABLE,
+    microsoft_attention.TABLE,
+    microsoft_decoder.TABLE,
+    microsoft_quantized.TABLE,
+)
 _FAMILIES: tuple[Table, ...] = (
     activation.TABLE,
     contraction.TABLE,
@@ -60,7 +66,7 @@ def _merged(families: tuple[Table, ...]) -> Table:
 TABLES: dict[str, Table] = {"": _merged(_FAMILIES), "com.microsoft": _merged(_MICROSOFT)}
 
 
-_RANDOM = "the result is random"
+_RANDOM = "the result is random; draw it outside the model and make it an input"
 # Why an operator without a converter has none, where there is more to say than that.
 _REASONS: dict[str, str] = {
     "Bernoulli": _RANDOM,
@@ -69,7 +75,6 @@ _REASONS: dict[str, str] = {
     "RandomNormalLike": _RANDOM,
     "RandomUniform": _RANDOM,
     "RandomUniformLike": _RANDOM,
-    "Scan": "Scan with a batch axis (opset 8)",
 }
 
 

@@ -29,16 +29,20 @@ def _quick_gelu(n: Node) -> Tensor:
 
 
 def _fused_matmul(n: Node) -> Tensor:
-    if n.flag("transBatchA") or n.flag("transBatchB"):
-        raise BiremeError("BM1003", "transposed batch axes")
-    a, b = (
-        transpose(n.b, x, [*range(x.rank - 2), x.rank - 1, x.rank - 2])
-        if flag and x.rank > 1
-        else x
-        for x, flag in ((n[0], n.flag("transA")), (n[1], n.flag("transB")))
-    )
+    a, b = (_turned(n, n[i], n.flag(f"transBatch{s}"), n.flag(f"trans{s}"))
+            for i, s in enumerate("AB"))  # fmt: skip
     result, alpha = matmul(n.b, a, b), n.number("alpha", 1.0)
     return result if alpha == 1.0 else n.b.mul(result, alpha)
+
+
+def _turned(n: Node, x: Tensor, batch: bool, matrix: bool) -> Tensor:
+    """A factor with its first axis moved behind the batch axes, and its matrices transposed."""
+    order = list(range(x.rank))
+    if batch and x.rank > 2:
+        order = [*order[1:-1], 0, order[-1]]
+    if matrix and x.rank > 1:
+        order = [*order[:-2], order[-1], order[-2]]
+    return transpose(n.b, x, order)
 
 
 def _activated(n: Node, x: Tensor) -> Tensor:

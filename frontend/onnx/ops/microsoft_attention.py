@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bireme.frontend.onnx.emit import Tensor
+from bireme.frontend.onnx.emit import Tensor, sizes
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.gather import index
 from bireme.frontend.onnx.ops.shape import cut, reshape, transpose
@@ -22,38 +22,49 @@ def _absent(n: Node, inputs: dict[int, str]) -> None:
             raise BiremeError("BM1003", f"{n.label(place)}: {what} is not supported")
 
 
-def _heads(n: Node, x: Tensor, heads: int) -> Tensor:
+def heads_of(n: Node, x: Tensor, heads: int) -> Tensor:
     """`[N, S, heads * size]` → `[N, heads, S, size]`."""
     if x.rank != 3:
-        raise BiremeError("BM1003", f"a packed or cached operand: {x.type}")
+        raise BiremeError("BM1003", f"a packed operand: {x.type}")
     batch, length, width = x.shape
     split = reshape(n.b, x, (batch, length, heads, floordiv(width, heads)))
     return transpose(n.b, split, (0, 2, 1, 3))
 
 
-def _attention(n: Node, q: Tensor, k: Tensor, v: Tensor, masks: Sequence[Tensor]) -> Tensor:
-    """softmax(q kᵀ / √size + masks) v for each head, heads joined again."""
-    heads = n.integer("num_heads")
-    query, key, value = (_heads(n, t, heads) for t in (q, k, v))
-    size = query.shape[3]
+def scale_of(n: Node, size: Dim) -> float:
+    """The factor of the scores: as given, or 1 / √size of a head."""
     scale = n.number("scale", 0.0)
     if not scale:
         if not isinstance(size, int):
             raise BiremeError("BM1007", f"the size {size} of a head is not known")
         scale = size**-0.5
-    scores = n.b.mul(n.b.matmul(query, transpose(n.b, key, (0, 1, 3, 2))), scale)
+    return scale
+
+
+def _attention(n: Node, q: Tensor, k: Tensor, v: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    """softmax(q kᵀ / √size + masks) v of `[N, heads, S, size]`, heads joined again."""
+    scale = scale_of(n, q.shape[3])
+    scores = n.b.mul(n.b.matmul(q, transpose(n.b, k, (0, 1, 3, 2))), scale)
     for mask in masks:
         scores = n.b.add(scores, mask)
     if n.flag("unidirectional"):
-        rows, columns = (_line(n, d, axis) for axis, d in enumerate(scores.shape[2:]))
-        scores = n.b.where(n.b.less_equal(columns, rows), scores, float("-inf"))
-    joined = transpose(n.b, n.b.matmul(n.b.softmax(scores, axis=3), value), (0, 2, 1, 3))
-    return reshape(n.b, joined, (*q.shape[:2], v.shape[2]))
+        # The last query sees every key: keys of a cache come first.
+        rows, columns = (line(n, d, axis) for axis, d in enumerate(scores.shape[2:]))
+        ahead = reshape(n.b, sizes([scores.shape[3] - scores.shape[2]]), ())
+        scores = n.b.where(n.b.less_equal(columns, n.b.add(rows, ahead)), scores, float("-inf"))
+    joined = transpose(n.b, n.b.matmul(n.b.softmax(scores, axis=3), v), (0, 2, 1, 3))
+    return reshape(n.b, joined, (q.shape[0], q.shape[2], q.shape[1] * v.shape[3]))
 
 
-def _line(n: Node, size: Dim, axis: int) -> Tensor:
+def line(n: Node, size: Dim, axis: int) -> Tensor:
+    """Indices along axis 0 or 1 of a matrix of scores, as a column or a row."""
     steps = n.b.iota(shape=(size,), axis=0, dtype=DType.I64)
     return reshape(n.b, steps, (size, 1) if axis == 0 else (1, size))
+
+
+def _cached(n: Node, past: Tensor | None, new: Tensor) -> Tensor:
+    """Keys or values of earlier steps and of this one, `[N, heads, S, size]`."""
+    return new if past is None else n.b.concat(past, new, axis=2)
 
 
 def _padding(n: Node, place: int, dtype: DType) -> list[Tensor]:
@@ -73,10 +84,12 @@ def _bias(n: Node, place: int) -> list[Tensor]:
     return [] if bias is None else [bias]
 
 
-def _multi_head(n: Node) -> Tensor:
-    _absent(n, {6: "a cache", 7: "a cache", 8: "a cache", 9: "a cache"})
+def _multi_head(n: Node) -> list[Tensor]:
+    _absent(n, {8: "a cache in a shared buffer", 9: "a beam's cache"})
     q, k, v = n[0], n[1], n[2]
-    bias = n.get(3)
+    heads, bias = n.integer("num_heads"), n.get(3)
+    if bias is not None and (k.rank != 3 or v.rank != 3):
+        raise BiremeError("BM1003", f"a bias of keys that are split into heads: {k.type}")
     if bias is not None:
         start: Dim = 0
         parts = []
@@ -84,23 +97,35 @@ def _multi_head(n: Node) -> Tensor:
             parts.append(n.b.add(operand, cut(n.b, bias, 0, start, operand.shape[2])))
             start = start + operand.shape[2]
         q, k, v = parts
-    return _attention(n, q, k, v, [*_padding(n, 4, q.dtype), *_bias(n, 5)])
+    # Those of cross attention come from its first step, split into heads.
+    k, v = (t if t.rank == 4 else heads_of(n, t, heads) for t in (k, v))
+    k, v = _cached(n, n.get(6), k), _cached(n, n.get(7), v)
+    masks = [*_padding(n, 4, q.dtype), *_bias(n, 5)]
+    return [_attention(n, heads_of(n, q, heads), k, v, masks), k, v]
 
 
-def _self_attention(n: Node) -> Tensor:
-    _absent(n, {4: "a cache", 6: "a cache"})
-    x = n[0]
+def _self_attention(n: Node) -> list[Tensor | None]:
+    _absent(n, {6: "a cache in a shared buffer"})
+    x, past, heads = n[0], n.get(4), n.integer("num_heads")
     joined = n.b.matmul(x, n[1])
     if n.get(2) is not None:
         joined = n.b.add(joined, n[2])
     width = joined.shape[2]
-    sizes: list[Dim] = [*n.integers("qkv_hidden_sizes", [])] or [floordiv(width, 3)] * 3
-    if len(sizes) != 3:
-        raise BiremeError("BM1006", f"qkv_hidden_sizes {sizes}")
-    q = cut(n.b, joined, 2, 0, sizes[0])
-    k = cut(n.b, joined, 2, sizes[0], sizes[1])
-    v = cut(n.b, joined, 2, sizes[0] + sizes[1], sizes[2])
-    return _attention(n, q, k, v, [*_padding(n, 3, x.dtype), *_bias(n, 5)])
+    widths: list[Dim] = [*n.integers("qkv_hidden_sizes", [])] or [floordiv(width, 3)] * 3
+    if len(widths) != 3:
+        raise BiremeError("BM1006", f"qkv_hidden_sizes {widths}")
+    q = cut(n.b, joined, 2, 0, widths[0])
+    k = cut(n.b, joined, 2, widths[0], widths[1])
+    v = cut(n.b, joined, 2, widths[0] + widths[1], widths[2])
+    q, k, v = (heads_of(n, t, heads) for t in (q, k, v))
+    if past is not None:  # [2, N, heads, S, size]
+        halves = [reshape(n.b, cut(n.b, past, 0, i, 1), past.shape[1:]) for i in (0, 1)]
+        k, v = _cached(n, halves[0], k), _cached(n, halves[1], v)
+    present = None
+    if n.wants(1):
+        present = n.b.concat(*(reshape(n.b, t, (1, *t.shape)) for t in (k, v)), axis=0)
+    masks = [*_padding(n, 3, x.dtype), *_bias(n, 5)]
+    return [_attention(n, q, k, v, masks), present]
 
 
 def _embed_layer_norm(n: Node) -> list[Tensor | None]:

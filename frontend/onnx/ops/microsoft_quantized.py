@@ -8,10 +8,12 @@ import numpy as np
 
 from bireme.frontend.onnx.emit import Tensor, data, scalar
 from bireme.frontend.onnx.node import Converter, Node
-from bireme.frontend.onnx.ops.contraction import matmul
+from bireme.frontend.onnx.ops import quantization
+from bireme.frontend.onnx.ops.contraction import centred, matmul
 from bireme.frontend.onnx.ops.elementwise import cast
 from bireme.frontend.onnx.ops.pooling import average
 from bireme.frontend.onnx.ops.quantization import dynamic_quantize
+from bireme.frontend.onnx.ops.recurrent import lstm
 from bireme.frontend.onnx.ops.shape import reshape, transpose
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, DType
@@ -140,9 +142,58 @@ def _dynamic_matmul(n: Node) -> Tensor:
     return result if bias is None else n.b.add(result, bias)
 
 
+def _dynamic_lstm(n: Node) -> list[Tensor]:
+    """An LSTM with weights of 8 bits. They are widened once; its inputs and states stay floats,
+    which ONNX Runtime quantises at every step.
+    """
+    weights = [_widened(n, i, scale) for i, scale in ((1, 8), (2, 10))]
+    return lstm(n, *(transpose(n.b, w, (0, 2, 1)) for w in weights))
+
+
+def _widened(n: Node, place: int, scale: int) -> Tensor:
+    """Weights `[directions, inputs, gates]`, scales for each direction or also for each gate."""
+    x = n[place]
+    shapes = [(*n[i].shape, *[1] * (2 - n[i].rank)) for i in (scale, scale + 1)]
+    factor, zero = (
+        reshape(n.b, n[i], (shape[0], 1, shape[1]))
+        for i, shape in zip((scale, scale + 1), shapes, strict=True)
+    )
+    steps = n.b.sub(n.b.cast(x, dtype=DType.I32), n.b.cast(zero, dtype=DType.I32))
+    result: Tensor = n.b.mul(n.b.cast(steps, dtype=factor.dtype), factor)
+    return result
+
+
+def _gemm(n: Node) -> Tensor:
+    """A product of 8-bit matrices summed in 32 bits; floats unless a result's scale is given."""
+    a, b = (
+        transpose(n.b, x, (1, 0)) if n.flag(name) else x
+        for x, name in ((centred(n, n[0], n[2]), "transA"), (_columns(n), "transB"))
+    )
+    total = n.b.matmul(a, b)
+    if n.get(6) is not None:
+        total = n.b.add(total, n[6])
+    factor = n.b.mul(_parameter(n, n[1]), _parameter(n, n[4]))
+    real = n.b.mul(n.b.cast(total, dtype=DType.F32), factor)
+    alpha = n.number("alpha", 1.0)
+    real = real if alpha == 1.0 else n.b.mul(real, alpha)
+    return real if n.get(7) is None else _quantized(n, real, 7, n[8].dtype)
+
+
+def _columns(n: Node) -> Tensor:
+    """The right matrix minus its zero points, one for each column or one for all."""
+    return centred(n, n[3], n[5], 0 if n.flag("transB") else 1)
+
+
+def _parameter(n: Node, x: Tensor) -> Tensor:
+    return reshape(n.b, x, ()) if x.shape == (1,) else x
+
+
 TABLE: Table = {
+    "DequantizeLinear": quantization.TABLE["DequantizeLinear"],
+    "DynamicQuantizeLSTM": _dynamic_lstm,
     "DynamicQuantizeMatMul": _dynamic_matmul,
     "MatMulNBits": _matmul_bits,
+    "QGemm": _gemm,
     "QLinearAdd": _binary("add"),
     "QLinearAveragePool": _unary(_average_pool),
     "QLinearConcat": _concat,
@@ -151,4 +202,5 @@ TABLE: Table = {
     "QLinearMul": _binary("mul"),
     "QLinearSigmoid": _unary(lambda n, x: n.b.sigmoid(x)),
     "QLinearSoftmax": _unary(_softmax),
+    "QuantizeLinear": quantization.TABLE["QuantizeLinear"],
 }

@@ -16,11 +16,12 @@ def _zeros(n: Node, shape: Sequence[Dim]) -> Tensor:
     return expand(n.b, scalar(0, n[0].dtype), shape)
 
 
-def _recurrent(n: Node, gates: int, defaults: Sequence[str]) -> tuple[list[Tensor], dict[str, Any]]:
+def _recurrent(
+    n: Node, gates: int, defaults: Sequence[str], w: Tensor, r: Tensor
+) -> tuple[list[Tensor], dict[str, Any]]:
     """Operands x, w, r, b, h0 (seq first) and the attributes that all three layers have."""
     layout = n.flag("layout")
     x = transpose(n.b, n[0], (1, 0, 2)) if layout else n[0]
-    w, r = n[1], n[2]
     if x.rank != 3 or w.rank != 3 or r.rank != 3:
         raise BiremeError("BM1006", f"X, W and R must have 3 axes: {x.type}, {w.type}, {r.type}")
     direction = n.choice("direction", "forward", ("forward", "reverse", "bidirectional"))
@@ -64,8 +65,9 @@ def _results(n: Node, results: Sequence[Tensor]) -> list[Tensor]:
     return [transpose(n.b, y, (2, 0, 1, 3)), *(transpose(n.b, s, (1, 0, 2)) for s in states)]
 
 
-def _lstm(n: Node) -> list[Tensor]:
-    operands, attrs = _recurrent(n, 4, ("Sigmoid", "Tanh", "Tanh"))
+def lstm(n: Node, w: Tensor, r: Tensor) -> list[Tensor]:
+    """An LSTM node with these weights and its other inputs where ONNX has them."""
+    operands, attrs = _recurrent(n, 4, ("Sigmoid", "Tanh", "Tanh"), w, r)
     attrs["input_forget"] = n.flag("input_forget")
     x, state = operands[0], operands[4]
     cell = n.get(6)
@@ -80,14 +82,14 @@ def _lstm(n: Node) -> list[Tensor]:
 
 
 def _gru(n: Node) -> list[Tensor]:
-    operands, attrs = _recurrent(n, 3, ("Sigmoid", "Tanh"))
+    operands, attrs = _recurrent(n, 3, ("Sigmoid", "Tanh"), n[1], n[2])
     attrs["linear_before_reset"] = n.flag("linear_before_reset")
     return _results(n, n.b.op("gru", [*operands, *_lengths(n, operands[0])], **attrs))
 
 
 def _rnn(n: Node) -> list[Tensor]:
-    operands, attrs = _recurrent(n, 1, ("Tanh",))
+    operands, attrs = _recurrent(n, 1, ("Tanh",), n[1], n[2])
     return _results(n, n.b.op("rnn", [*operands, *_lengths(n, operands[0])], **attrs))
 
 
-TABLE: Table = {"GRU": _gru, "LSTM": _lstm, "RNN": _rnn}
+TABLE: Table = {"GRU": _gru, "LSTM": lambda n: lstm(n, n[1], n[2]), "RNN": _rnn}

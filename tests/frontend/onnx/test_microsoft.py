@@ -103,6 +103,41 @@ FLOAT_CASES: dict[str, tuple[str, dict[str, Array], tuple[str, ...], dict[str, A
         ("b",),
         {"num_heads": 4},
     ),
+    "batched_matmul": (
+        "FusedMatMul",
+        {"a": random(4, 2, 3), "b": random(2, 5, 3, seed=1)},
+        (),
+        {"transBatchA": 1, "transB": 1},
+    ),
+    "attention_with_past": (
+        "Attention",
+        {"x": random(2, 3, 8), "w": random(8, 24, seed=1), "b": random(24, seed=2),
+         "mask": np.ones((2, 7), np.int32), "past": random(2, 2, 2, 4, 4, seed=3)},
+        ("w", "b"),
+        {"num_heads": 2, "unidirectional": 1},
+    ),
+    "rotary_embedding": (
+        "RotaryEmbedding",
+        {"x": random(2, 3, 16), "p": np.array([[0, 1, 2], [4, 5, 6]], np.int64),
+         "c": random(8, 4, seed=1), "s": random(8, 4, seed=2)},
+        ("c", "s"),
+        {},
+    ),
+    "rotary_embedding_from": (
+        "RotaryEmbedding",
+        {"x": random(2, 3, 16), "p": np.array([3], np.int64),
+         "c": random(8, 2, seed=1), "s": random(8, 2, seed=2)},
+        ("c", "s"),
+        {"interleaved": 1, "num_heads": 2, "rotary_embedding_dim": 4},
+    ),
+    "quantised_gemm": (
+        "QGemm",
+        {"a": bytes_of(3, 16), "sa": np.float32(0.02), "za": np.uint8(99),
+         "b": bytes_of(5, 16, seed=1, dtype=np.int8), "sb": random(5, seed=2) ** 2,
+         "zb": np.zeros(5, np.int8), "c": np.arange(5, dtype=np.int32) * 100},
+        ("sa", "za", "b", "sb", "zb", "c"),
+        {"transB": 1, "alpha": 0.5},
+    ),
     "matmul_4_bits": (
         "MatMulNBits",
         {"x": random(3, 40), "w": bytes_of(5, 3, 8), "s": random(15, seed=1),
@@ -174,10 +209,12 @@ QUANTIZED_CASES: dict[str, tuple[str, dict[str, Array], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", FLOAT_CASES)
 def test_float_operator(name: str) -> None:
     op, inputs, constants, attrs = FLOAT_CASES[name]
-    model, feed = single(op, inputs, constants, **attrs)
-    expected, found = onnxruntime_run(model, feed)["y0"], run(model, feed)["y0"]
-    assert found.dtype == expected.dtype
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    outputs = 2 if "past" in inputs else 1  # a cache goes in and out
+    model, feed = single(op, inputs, constants, outputs, **attrs)
+    expected, found = onnxruntime_run(model, feed), run(model, feed)
+    for name, wanted in expected.items():
+        assert found[name].dtype == wanted.dtype
+        np.testing.assert_allclose(found[name], wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("name", QUANTIZED_CASES)
@@ -210,3 +247,104 @@ def test_embeddings_with_position_and_segment() -> None:
     expected, found = onnxruntime_run(model, feed), run(model, feed)
     np.testing.assert_allclose(found["y0"], expected["y0"], rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(found["y1"], expected["y1"])
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_attention_with_a_cache(causal: int) -> None:
+    """Keys and values of earlier steps are put before those of this one."""
+    inputs = {
+        "q": random(2, 3, 8),
+        "k": random(2, 3, 8, seed=1),
+        "v": random(2, 3, 8, seed=2),
+        "": np.zeros(0, np.float32),
+        "past_k": random(2, 2, 4, 4, seed=3),
+        "past_v": random(2, 2, 4, 4, seed=4),
+    }
+    names = ["q", "k", "v", "", "", "", "past_k", "past_v"]
+    model, feed = single("MultiHeadAttention", inputs, outputs=3, num_heads=2,
+                         unidirectional=causal)  # fmt: skip
+    use(model, names)
+    feed.pop("")
+    expected, found = onnxruntime_run(model, feed), run(model, feed)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+def use(model: Any, names: list[str]) -> None:
+    """Sets the inputs of the model's only node; an empty name is an input left out."""
+    del model.graph.node[0].input[:]
+    model.graph.node[0].input.extend(names)
+    kept = [i for i in model.graph.input if i.name]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+
+
+GROUPED: dict[str, dict[str, Any]] = {
+    "prompt": {"past": 0, "steps": 4, "lengths": [4, 4]},
+    "padded prompt": {"past": 0, "steps": 4, "lengths": [4, 2]},
+    "step": {"past": 5, "steps": 1, "lengths": [6, 6]},
+    "steps of unequal length": {"past": 5, "steps": 1, "lengths": [6, 3]},
+    "turned": {"past": 5, "steps": 1, "lengths": [6, 4], "do_rotary": 1},
+    "turned prompt": {"past": 0, "steps": 4, "lengths": [4, 4], "do_rotary": 1,
+                      "rotary_interleaved": 1},
+    "window": {"past": 0, "steps": 6, "lengths": [6, 6], "local_window_size": 2},
+    "capped": {"past": 0, "steps": 4, "lengths": [4, 4], "softcap": 0.5, "scale": 0.3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_grouped_attention(name: str) -> None:
+    """Four queries to two keys, each sequence as long as it is."""
+    case = dict(GROUPED[name])
+    past, steps, lengths = case.pop("past"), case.pop("steps"), np.array(case.pop("lengths"))
+    inputs = {
+        "q": random(2, steps, 64),
+        "k": random(2, steps, 32, seed=1),
+        "v": random(2, steps, 32, seed=2),
+        "past_k": random(2, 2, past, 16, seed=3),
+        "past_v": random(2, 2, past, 16, seed=4),
+        "counts": (lengths - 1).astype(np.int32),
+        "total": np.array([past + steps], np.int32),
+    }
+    if case.get("do_rotary"):
+        inputs |= {"c": np.cos(random(16, 8, seed=5)), "s": np.sin(random(16, 8, seed=5))}
+    model, feed = single("GroupQueryAttention", inputs, ("total", "c", "s"), outputs=3,
+                         num_heads=4, kv_num_heads=2, **case)  # fmt: skip
+    expected, found = onnxruntime_run(model, feed), run(model, feed)
+    assert list(found) == list(expected)
+    for row, length in enumerate(lengths):
+        real = steps if past else length  # the rest is padding
+        np.testing.assert_allclose(
+            found["y0"][row, :real], expected["y0"][row, :real], rtol=1e-4, atol=1e-5
+        )
+        for cache in ("y1", "y2"):
+            assert found[cache].shape == expected[cache].shape
+            np.testing.assert_allclose(
+                found[cache][row, :, :length], expected[cache][row, :, :length], rtol=1e-5
+            )
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize("by_gate", [False, True])
+def test_lstm_with_weights_of_8_bits(direction: str, by_gate: bool) -> None:
+    """ONNX Runtime also quantises the inputs at every step, to 8 bits of their range."""
+    count, hidden, size = (2 if direction == "bidirectional" else 1), 5, 3
+    scale = np.full((count, 4 * hidden) if by_gate else (count,), 0.01, np.float32)
+    inputs = {
+        "x": random(6, 2, size),
+        "w": bytes_of(count, size, 4 * hidden, dtype=np.int8),
+        "r": bytes_of(count, hidden, 4 * hidden, seed=1, dtype=np.int8),
+        "b": random(count, 8 * hidden, seed=2),
+        "ws": scale,
+        "wz": np.zeros(scale.shape, np.int8),
+        "rs": scale,
+        "rz": np.zeros(scale.shape, np.int8),
+    }
+    constants = ("w", "r", "b", "ws", "wz", "rs", "rz")
+    model, feed = single("DynamicQuantizeLSTM", inputs, constants, outputs=3, hidden_size=hidden,
+                         direction=direction)  # fmt: skip
+    use(model, ["x", "w", "r", "b", "", "", "", "", "ws", "wz", "rs", "rz"])
+    expected, found = onnxruntime_run(model, feed), run(model, feed)
+    for name in expected:
+        assert found[name].shape == expected[name].shape
+        np.testing.assert_allclose(found[name], expected[name], atol=0.02)
