@@ -18,6 +18,9 @@ _KINDS = {
     defs.OpSchema.AttrType.GRAPH: AttributeProto.GRAPH,
 }
 
+# ONNX Runtime's tools write these into ONNX's domain, whatever the opset.
+_ANY_OPSET = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
+
 
 def find_schema(op: str, domain: str, opset: int) -> defs.OpSchema | None:
     """ONNX's schema of an operator, or None when ONNX does not define it."""
@@ -33,7 +36,7 @@ def check_node(proto: NodeProto, domain: str, opset: int) -> defs.OpSchema | Non
         raise BiremeError("BM1005", f"the model does not import domain {domain or 'ai.onnx'!r}")
     schema = find_schema(proto.op_type, domain, opset)
     if schema is None:
-        if domain == "":
+        if domain == "" and proto.op_type not in _ANY_OPSET:
             raise BiremeError("BM1003", f"opset {opset} has no operator {proto.op_type!r}")
         return None
     if domain == "" and opset < OLDEST_OPSET:

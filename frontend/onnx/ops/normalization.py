@@ -136,4 +136,6 @@ TABLE: Table = {
     "LpNormalization": _lp,
     "MeanVarianceNormalization": _mean_variance,
     "RMSNormalization": _rms,
+    # What RMSNormalization was called before ONNX had it; exporters still write it.
+    "SimplifiedLayerNormalization": _rms,
 }
