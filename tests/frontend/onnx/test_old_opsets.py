@@ -35,7 +35,7 @@ OLD: dict[str, Old] = {
     "clip 11": Old(11, "y = Clip(x, low)", {"x": X}, constants="<float low = {-0.5}>"),
     "dropout 7": Old(7, "y = Dropout<ratio = 0.5>(x)", {"x": X}),
     "dropout 10": Old(
-        10, "y, mask = Dropout(x)", {"x": X}, "float[N, M, O] y, bool[N, M, O] mask"
+        10, "y = Dropout(x)", {"x": X}
     ),
     "batch normalisation 7": Old(
         7, "y = BatchNormalization<epsilon = 0.01, momentum = 0.9>(x, s, b, m, v)",
@@ -118,7 +118,8 @@ OLD: dict[str, Old] = {
     ),
     "cast 6": Old(7, "y = Cast<to = 7>(x)", {"x": X * 10}, "int64[N, M, O] y"),
     "constant of shape 9": Old(
-        9, "y = ConstantOfShape<value = float[1] {2.0}>(s)", {}, constants="<int64[3] s = {1, 2, 3}>"
+        9, "y = ConstantOfShape<value = float[1] {2.0}>(s)", {},
+        constants="<int64[3] s = {1, 2, 3}>",
     ),
     "mean variance normalisation 9": Old(
         9, "y = MeanVarianceNormalization(x)", {"x": FOUR}, "float[A, B, C, D] y"
@@ -129,6 +130,10 @@ OLD: dict[str, Old] = {
     ),
     "depth to space 1": Old(
         7, "y = DepthToSpace<blocksize = 2>(x)", {"x": random(1, 8, 2, 3)}, "float[A, B, C, D] y"
+    ),
+    "layer normalisation before opset 17": Old(
+        12, "y = LayerNormalization<epsilon = 0.001>(x, s, b)",
+        {"x": X, "s": random(4), "b": random(4, seed=1)},
     ),
     "simplified layer normalisation": Old(
         17, "y = SimplifiedLayerNormalization<epsilon = 0.001>(x, s)", {"x": X, "s": random(4)}
