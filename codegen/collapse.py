@@ -62,6 +62,41 @@ def flatten_positions(graph: Graph) -> Graph:
     return _with_shapes(graph, shapes)
 
 
+def flatten_rows(graph: Graph) -> Graph:
+    """`graph` with all rows of a matrix product along one axis, when the right operand is the same
+    for all of them and the other ops are element-wise: [n, s, k] becomes [n * s, k].
+
+    Tiles of rows then do not end at every n.
+    """
+    products = [op for op in graph.body.ops if op.name == "matmul"]
+    if len(products) != 1:
+        return graph
+    (matmul,) = products
+    left, right = matmul.operands
+    shape = matmul.result.type.shape
+    shared = matmul.attrs["block"] > 1 or right.type.rank == 2
+    others = [op for op in graph.body.ops if op != matmul and not _is_scalar(op.results)]
+    if len(shape) < 3 or not shared or left not in graph.inputs or right not in graph.inputs:
+        return graph
+    if any(o.definition.fusion is not Fusion.POINTWISE or names_axis(o) for o in others):
+        return graph
+    if any(v.type.shape != shape for v in graph.outputs) or left.uses != [(matmul, 0)]:
+        return graph
+    rows = product(shape[:-1])
+    shapes = []
+    for value in graph.inputs:
+        own = value.type.shape
+        if value == right or len(own) < 2:
+            shapes.append(value.type)
+        elif len(own) == len(shape) and own[:-1] == shape[:-1]:
+            shapes.append(value.type.with_shape((rows, own[-1])))
+        elif all(d == 1 for d in own[:-1]):
+            shapes.append(value.type.with_shape(own[-1:]))
+        else:
+            return graph
+    return _with_shapes(graph, shapes)
+
+
 def _with_shapes(graph: Graph, inputs: list[TensorType]) -> Graph:
     """The same ops on inputs of other shapes."""
     changed = Graph(graph.name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bireme.codegen.abi import kernel_function
-from bireme.codegen.collapse import collapse, flatten_positions
+from bireme.codegen.collapse import collapse, flatten_positions, flatten_rows
 from bireme.codegen.evaluate import Evaluator, fault_register, fault_status
 from bireme.codegen.reshapes import without_reshapes
 from bireme.codegen.rules import RULES
@@ -46,7 +46,7 @@ class Emitted:
 
 def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -> Emitted:
     """Emits the kernel of a specification for one instruction set. Raises BM3004."""
-    graph = flatten_positions(collapse(without_reshapes(spec.graph())))
+    graph = flatten_rows(flatten_positions(collapse(without_reshapes(spec.graph()))))
     template = template_of(graph)
     arguments = [
         *((f"a{i}", v.type) for i, v in enumerate(graph.inputs)),

@@ -19,7 +19,7 @@ from tvm import tirx
 from bireme.codegen.abi import workspace_view
 from bireme.codegen.evaluate import Index
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
-from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile
+from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile, last_heights
 from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, match
 from bireme.ir import Dim, DType, Fusion, Graph, Op, Value, ceildiv, product
 
@@ -226,8 +226,16 @@ class _Kernel:
                 with emit.when(left > index(0)):
                     self._tile(batch, block, row, at, Tile(known, width), lanes, None, tiles)
                 return
-            with emit.when(left > index(0)):
-                self._tile(batch, block, row, at, Tile(height, width), lanes, left, tiles)
+            # Of the heights for the last tile the least that is enough.
+            least = 0
+            for most in self._last_heights():
+                with emit.when(tirx.all(left > index(least), left <= index(most))):
+                    self._tile(batch, block, row, at, Tile(most, width), lanes, left, tiles)
+                least = most
+
+    def _last_heights(self) -> list[int]:
+        """Heights of the last tile of a row whose length only run time knows."""
+        return [self.tile.rows] if self.form.unroll else last_heights(self.tile.rows)
 
     def _left_over(self, left: Expr) -> int | None:
         """Rows of the last tile when that is known: only the last task of a row has one."""
@@ -332,8 +340,8 @@ class _Kernel:
         return (tile * self.emit_.dim(depth) + k) * index(self.tile.rows)
 
     def _gather_lines(self, batch: Index, block: Expr, span: tuple[Expr, ...]) -> None:
-        """Copies the left elements of a task's rows to scratch memory; missing rows repeat the
-        last.
+        """Copies the left elements of a task's rows to scratch memory; of rows that do not exist
+        there is nothing, and nothing of them is stored.
         """
         emit, lines, height = self.emit_, self._lines, self.tile.rows
         if lines is None:
@@ -341,16 +349,27 @@ class _Kernel:
         _, _, first, last = span
         tiles = emit.opaque(tirx.truncdiv(last - first + index(height - 1), index(height)))
         (depth,) = self.form.terms
-        # A cache line of each row in turn, so that what is read and what is written stay cached.
-        runs = emit.opaque(emit.dim(ceildiv(depth, _LINE)))
-        with emit.loop("tile", tiles) as tile, emit.loop("run", runs) as run:
-            start = emit.bind(run * index(_LINE))
-            count = emit.bind(tirx.min(index(_LINE), emit.dim(depth) - start))
-            with emit.loop("line", index(height)) as line:
-                row = emit.bind(tirx.min(first + tile * index(height) + line, last - index(1)))
-                with emit.loop("k", count, start=start) as k:
-                    element = self.form.left(batch, block, (index(0), row), [k])
-                    emit.store(lines, self._line_offset(tile, [k]) + line, element)
+        whole = emit.dim(depth // _LINE)
+        with emit.loop("tile", tiles) as tile:
+            start_row = emit.bind(first + tile * index(height))
+            count = emit.bind(tirx.min(index(height), last - start_row))
+
+            def copy(line: Expr, k: Expr) -> None:
+                element = self.form.left(batch, block, (index(0), start_row + line), [k])
+                emit.store(lines, self._line_offset(tile, [k]) + line, element)
+
+            # A cache line of each row in turn, so that what is read and what is written stay
+            # cached.
+            with emit.loop("run", whole) as run:
+                start = emit.bind(run * index(_LINE))
+                with emit.loop("line", count) as line:
+                    for i in range(_LINE):
+                        copy(line, start + index(i))
+            done = emit.bind(whole * index(_LINE))
+            left = emit.bind(emit.dim(depth) - done)
+            if _value(left) != 0:
+                with emit.loop("line", count) as line, emit.loop("k", left, start=done) as k:
+                    copy(line, k)
 
     def _panel_offset(self, number: int, width: int, term: Index) -> Expr:
         flat: Expr = index(0)

@@ -18,6 +18,8 @@ COLUMNS = 16
 ROW_GROUP = 84
 # Fewer independent accumulators than this leave the multiply-add units waiting for each other.
 _LATENCY_HIDING = 8
+# Numbers of rows that a tile for any number should do well with.
+_TYPICAL_ROWS = (128, 1000)
 # Bytes of weights that one tile may walk through again and again: half of a usual second-level
 # cache.
 _PANEL_BYTES = 600 << 10
@@ -57,11 +59,18 @@ def choose_tile(
     return best
 
 
+def last_heights(height: int) -> list[int]:
+    """Heights for the last tile of a row whose length only run time knows, ascending."""
+    heights = [height]
+    while heights[0] > 1:
+        heights.insert(0, -(-heights[0] // 2))
+    return heights
+
+
 def _cost(height: int, count: int, rows: int | None, blocks: int, per_block: int) -> float:
-    """Time for the whole output, in register-wide multiply-adds."""
-    total_rows = rows if rows is not None else 1000
-    tiles = -(-total_rows // height) if rows is None else total_rows // height
-    left = 0 if rows is None else total_rows % height
+    """Time for the whole output, in register-wide multiply-adds; of a row, when their number is not
+    known.
+    """
     columns = -(-blocks // count)
     loads = height / 2 + count * per_block
 
@@ -69,4 +78,12 @@ def _cost(height: int, count: int, rows: int | None, blocks: int, per_block: int
         products = tile_rows * count * per_block
         return max(products, _LATENCY_HIDING / 2, loads * 0.9) + 0.5
 
-    return columns * (tiles * step(height) + (step(left) if left else 0))
+    if rows is not None:
+        left = rows % height
+        return columns * (rows // height * step(height) + (step(left) if left else 0))
+    total = 0.0
+    for typical in _TYPICAL_ROWS:
+        left = typical % height
+        last = min((h for h in last_heights(height) if h >= left), default=0) if left else 0
+        total += (typical // height * step(height) + (step(last) if last else 0)) / typical
+    return columns * total

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bireme.codegen.collapse import flatten_rows
 from bireme.codegen.kernel import template_of
 from bireme.codegen.spec import kernel_spec
-from bireme.codegen.templates import convolution, matmul
 from bireme.codegen.templates.tiles import COLUMNS, choose_tile
 from bireme.ir import DType, TensorType, symbol
 from bireme.passes.pack_matmul import pack_columns
@@ -176,3 +176,45 @@ def test_tile_fits_the_registers(level, rows):
 )
 def test_nothing_to_sum_into(case):
     check(case)
+
+
+def linear_layer(rows, depth, columns):
+    """A product with packed columns, a bias, and what is added to every element and to each row."""
+
+    def body(b, x, w, bias, shortcut, mask):
+        y = b.add(b.matmul(x, w, block=COLUMNS, columns=columns), bias)
+        return b.relu(b.mul(b.add(y, shortcut), mask))
+
+    packed = (-(-columns // COLUMNS), depth, COLUMNS)
+    shapes = [(*rows, depth), packed, (columns,), (*rows, columns), (*(1 for _ in rows), columns)]
+    return group([TensorType(F32, shape) for shape in shapes], body, "contraction")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 13, 14, 15, 27, 30, 85])
+@pytest.mark.parametrize("level", LEVELS[:2], ids=lambda level: level.name)
+def test_rows_of_all_matrices_are_one_run_of_tiles(n, level):
+    check(linear_layer((N, H), 35, 33), sizes={"n": n, "h": 3}, level=level)
+
+
+def test_rows_of_deep_products_are_gathered_without_their_last_tile():
+    check(linear_layer((N, H), 300, 144), sizes={"n": 2, "h": 9})
+    check(linear_layer((2, 45), 256, 128))
+
+
+def test_flattened_rows():
+    spec = kernel_spec(linear_layer((N, H, 2), 8, 16))
+    flat = flatten_rows(spec.graph())
+    rows = 2 * symbol("s0") * symbol("s1")
+    assert [v.type.shape for v in flat.inputs] == [(rows, 8), (1, 8, 16), (16,), (rows, 16), (16,)]
+
+
+def test_rows_that_stay_apart():
+    def per_matrix(b, x, w, scale):
+        return b.mul(b.matmul(x, w, block=COLUMNS, columns=16), scale)
+
+    kernel = group(
+        [TensorType(F32, s) for s in ((N, H, 8), (1, 8, 16), (N, 1, 16))], per_matrix, "contraction"
+    )
+    graph = kernel_spec(kernel).graph()
+    assert flatten_rows(graph) is graph
+    check(kernel, sizes={"n": 3, "h": 5})
