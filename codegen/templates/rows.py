@@ -35,6 +35,9 @@ from bireme.ir import Dim, DType, Fusion, Graph, Op, ceildiv, product
 TASK_ELEMENTS = 16384
 # Accumulators that are independent of each other, to hide the latency of the combination.
 ACCUMULATORS = 4
+# Vectors side by side that are folded together when they run across rows: more of each memory page
+# is read before the next row's is needed.
+_SIDE_BY_SIDE = 8
 
 
 def matches(graph: Graph) -> bool:
@@ -165,12 +168,19 @@ class _Kernel:
         passes = len(self.statistics) + (self.normalisation is not None)
         self.keep_operand = passes > 1 and self.x not in e.graph.inputs
         self.keep = self.keep_operand or self.from_folded is not None
+        self.wide = self.space.across and passes == 1 and self._is_wide()
+        if self.wide:
+            self.lanes *= _SIDE_BY_SIDE
         held = self.x.type.dtype
         self.held = DType.F32 if held in (DType.F16, DType.BF16) else held
         self.plan = _plan(self.space, self.lanes, self.held.bytes if self.keep else 0)
         self.slots: Buffer | None = None
         self.inner = [self.build.dim(d) for d in self.space.inner]
         self.count = self.build.dim(self.space.length)
+
+    def _is_wide(self) -> bool:
+        size = self.space.kept[-1]
+        return isinstance(size, int) and size >= _SIDE_BY_SIDE * self.lanes
 
     def emit(self) -> Work:
         e, emit = self.e, self.build
@@ -276,7 +286,8 @@ class _Kernel:
         along = not self.space.across
         lanes = self._inner_lanes() if along else self.width
         step = lanes if along else 1
-        count = ACCUMULATORS if _at_least(self.inner[-1], ACCUMULATORS * step) else 1
+        chained = self.wide or not _at_least(self.inner[-1], ACCUMULATORS * step)
+        count = 1 if chained else ACCUMULATORS
         registers = [emit.registers("fold", statistic.dtype, lanes) for _ in range(count)]
         place = consecutive(0, lanes)
         for register in registers:

@@ -22,6 +22,7 @@ SHAPES = [
     ((2, 3, 7, 9, 16), (2, 3), True),
     ((4, 100), (1,), True),
     ((2, 9, 1), (1,), False),
+    ((2, N, 333), (1,), True),  # eight vectors side by side, and the rest
 ]
 
 
@@ -56,6 +57,7 @@ def test_booleans(name):
 def test_levels(name, level):
     check(reduction(name, DType.F32, (3, N), (1,), False), sizes={"n": 77}, level=level)
     check(reduction(name, DType.F32, (N, 77), (0,), False), sizes={"n": 9}, level=level)
+    check(reduction(name, DType.F32, (9, 300), (0,), False), level=level)
 
 
 def test_integers_wrap_and_means_do_not():
