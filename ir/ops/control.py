@@ -72,6 +72,11 @@ def _scan_type(t: Typing) -> Sequence[TensorType]:
     if not 0 <= carries <= len(t.types):
         raise t.fail(f"carries is {carries} with {counted(len(t.types), 'operand')}", "BM1006")
     carried, xs = t.types[:carries], t.types[carries:]
+    if t.attrs["conditional"]:
+        if t.attrs["reverse"]:
+            raise t.fail("a conditional scan cannot start from the end", "BM1006")
+        if not carried or carried[0] != TensorType(DType.BOOL, ()):
+            raise t.fail("what is carried first must be a bool scalar")
     if not xs or any(x.rank == 0 for x in xs):
         raise t.fail("scan needs at least one tensor with a leading axis to scan over")
     length = xs[0].shape[0]
@@ -92,16 +97,20 @@ def _scan_reference(
     steps = range(xs[0].shape[0])
     rows: list[Sequence[Array]] = []
     for step in reversed(steps) if attrs["reverse"] else steps:
+        if attrs["conditional"] and not bool(carried[0]):
+            break
         results = regions[0](*carried, *(x[step] for x in xs))
         carried = list(results[:carries])
         rows.append(results[carries:])
     if attrs["reverse"]:
         rows.reverse()
-    if not rows:
-        # No step tells the shapes of the stacked results.
-        empty = [TensorType(y.dtype, (0, *y.shape)) for y in regions[0].yields[carries:]]
-        return [*carried, *(np.zeros(y.static_shape, y.dtype.numpy) for y in empty)]
-    return [*carried, *(np.stack(column) for column in zip(*rows, strict=True))]
+    stacked = []
+    for number, row in enumerate(regions[0].yields[carries:]):
+        column = np.zeros((len(steps), *row.static_shape), row.dtype.numpy)
+        for step, made in enumerate(rows):
+            column[step] = made[number]
+        stacked.append(column)
+    return [*carried, *stacked]
 
 
 def _kernel_type(t: Typing) -> Sequence[TensorType]:
@@ -144,13 +153,16 @@ OPS = (
         attrs=(
             Attr("carries", AttrKind.INT, doc="how many leading operands are carried"),
             Attr("reverse", AttrKind.BOOL, False, "from the last step to the first"),
+            Attr("conditional", AttrKind.BOOL, False, "whether the first carried value can end it"),
         ),
         infer=_scan_type,
         reference=_scan_reference,
         fusion=Fusion.CONTROL,
         doc="Runs the region once for each step along the leading axis of the sequences. It gets "
         "the carried values and a slice of each sequence; it yields the carried values and one row "
-        "of each stacked result.",
+        "of each stacked result. If `conditional`, the first carried value is a bool that says "
+        "before every step whether it is taken; from the first that is not, rows are not "
+        "specified (zero in the reference).",
         regions=1,
     ),
     OpDef(

@@ -47,7 +47,7 @@ def _compact_reference(inputs: Sequence[Array], _attrs: Attrs) -> Sequence[Array
     found = np.flatnonzero(inputs[0])
     places = np.zeros(inputs[0].shape, np.int64)
     places[: found.size] = found
-    return [places, np.int64(found.size)]
+    return [places, np.array(found.size)]
 
 
 def _sort_rows_type(t: Typing) -> Sequence[TensorType]:
