@@ -8,7 +8,7 @@ from onnx import GraphProto, helper
 
 from bireme.frontend.onnx.dtypes import TO_ONNX
 from bireme.frontend.onnx.export import OpWriter, Writer
-from bireme.ir import Block, DType, Op, TensorType
+from bireme.ir import BiremeError, Block, DType, Op, TensorType
 
 
 def _info(name: str, tensor: TensorType) -> object:
@@ -41,6 +41,8 @@ def _if(w: Writer, op: Op) -> Sequence[str]:
 
 
 def _scan(w: Writer, op: Op) -> Sequence[str]:
+    if op.attrs["conditional"]:
+        raise BiremeError("BM1003", "a scan that a condition ends has no ONNX form", where=op.node)
     carries, count = op.attrs["carries"], len(op.operands) - op.attrs["carries"]
     backward = int(op.attrs["reverse"])
     body = _graph(w, op.blocks[0], "step")

@@ -110,11 +110,11 @@ class Importer:
     def run(self, constants: Mapping[str, Array]) -> None:
         """Imports the whole model. Raises for faults of the whole; nodes are reported."""
         proto = self.model.graph
-        scope = Scope(self, opsets_of(self.model))
+        scope = self.scope
         self._initializers(proto, scope)
         self._inputs(proto, scope, constants)
-        self.sizes.check_all_used()
         self._walk(list(proto.node), scope, self.emitter)
+        self.sizes.check_all_used()
         self.emitter.at("").discard_blocks()
         for name, sizes in self.sizes.ranges.items():  # the nodes may ask for more than the inputs
             self.graph.set_symbol(name, sizes)

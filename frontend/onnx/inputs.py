@@ -61,11 +61,21 @@ class SizeNames:
             self.ranges[plain] = _range(value, key, _TYPICAL if axis else 1)
         return symbol(plain)
 
+    def most_steps(self, node: str) -> int | None:
+        """How many steps loop `node` has at most, if the user says so: the end of a range of its
+        name.
+        """
+        value = self.given.get(node)
+        if value is None:
+            return None
+        self._used.add(node)
+        return value if isinstance(value, int) else value[-1]
+
     def check_all_used(self) -> None:
         """Raises BM6002 for names in `given` that the model does not have."""
         unknown = sorted(set(self.given) - self._used)
         if unknown:
-            known = ", ".join(sorted(self.ranges)) or "none"
+            known = ", ".join(sorted(self._names.values())) or "none"
             raise BiremeError(
                 "BM6002", f"no dimension is called {', '.join(unknown)}; known: {known}"
             )

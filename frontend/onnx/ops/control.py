@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import GraphProto
 
-from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar
+from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar, sizes
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.shape import cut, reshape, transpose, unsqueeze
 from bireme.frontend.onnx.ops.table import Table
 from bireme.frontend.onnx.report import RefusedError
 from bireme.ir import BiremeError, Block, Dim, DType, TensorType
 
+# Stacked results of loops have at most so many rows, unless the user says otherwise.
+_MOST_STACKED = 1 << 31
 # Loops whose carried values change shape are unrolled up to this many steps.
 _MOST_UNROLLED = 64
 
@@ -160,12 +162,62 @@ class _Loop:
             empty.append(data(np.zeros(shape, row.dtype.numpy)))
         return empty
 
+    def _stacked(self) -> list[Tensor]:
+        """Rows of a number of steps that the data decides: memory for the most there can be."""
+        n, b = self.n, self.n.b
+        most, is_limit = self._most_steps()
+        types = [TensorType(DType.BOOL, ()), TensorType(DType.I64, ())]
+        types += [t.type for t in self.carried]
+        block = b.block([*types, TensorType(DType.I64, ())])
+        inner = b.inner(block, n.name)
+        _, taken, *carried, step = _arguments(block)
+        condition, *results = self._run(inner, step, scalar(1, DType.BOOL), carried)
+        inner.at(n.name)
+        after = inner.add(taken, 1)
+        going = self._within(inner, reshape(inner, condition, ()), after, is_limit)
+        inner.end([going, after, *results])
+        b.at(n.name)
+        zero = scalar(0, DType.I64)
+        going = self._within(b, self.start or scalar(1, DType.BOOL), zero, is_limit)
+        line = b.iota(shape=(most,), axis=0, dtype=DType.I64)
+        first = [going, zero, *self.carried]
+        made = b.region("scan", [*first, line], [block], carries=len(first), conditional=True)
+        going, taken, *results = made
+        if not is_limit:  # a loop that is not at its end then has no size that is allowed
+            taken = b.where(going, b.add(reshape(b, sizes([most]), ()), 1), taken)
+        count = len(self.carried)
+        column, *columns = results[count:]
+        column = b.prefix(column, taken)
+        return [*results[:count], column, *(cut(b, c, 0, 0, column.shape[0]) for c in columns)]
+
+    def _most_steps(self) -> tuple[Dim, bool]:
+        """The most steps there can be, and whether that is the loop's own limit."""
+        n = self.n
+        if self.limit is not None and self.limit.dims is not None:
+            (limit,) = self.limit.dims
+            if not isinstance(limit, int) or limit <= _MOST_STACKED:
+                return n.b.bounds.maximum(limit, 0), True
+        given = n.scope.importer.sizes.most_steps(n.name)
+        if given is None:
+            raise BiremeError(
+                "BM1007",
+                "the number of steps is not known, and so the size of the stacked results",
+                hint=f"say how many there can be with --dim {n.name}=0..STEPS",
+            )
+        return given, False
+
+    def _within(self, b: Emitter, going: Tensor, step: Tensor, is_limit: bool) -> Tensor:
+        """Whether the loop goes on: its limit counts where it is not the number of rows."""
+        if is_limit or self.limit is None:
+            return going
+        limit = b.cast(self.limit, dtype=DType.I64)
+        result: Tensor = b.logical_and(going, b.less(step, limit))
+        return result
+
     def _while(self) -> list[Tensor]:
         n = self.n
         if self.rows:
-            raise BiremeError(
-                "BM1007", "the number of steps is not known, and so the size of the stacked results"
-            )
+            return self._stacked()
         zero, true = scalar(0, DType.I64), scalar(1, DType.BOOL)
         first = [zero, self.start or true, *self.carried]
         types = [t.type for t in first]

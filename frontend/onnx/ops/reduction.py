@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bireme.frontend.onnx.emit import Emitter, Tensor, scalar
 from bireme.frontend.onnx.node import Converter, Node
 from bireme.frontend.onnx.ops.elementwise import cast
-from bireme.frontend.onnx.ops.shape import cut, reshape
+from bireme.frontend.onnx.ops.shape import cut, prefix_along, reshape
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, DType, product
 
@@ -100,11 +100,20 @@ def _top_k_attribute(n: Node) -> list[Tensor]:
 
 def _top_k(n: Node) -> list[Tensor]:
     axis = n.axis(n.integer("axis", -1), n[0].rank)
-    k = n.dims(1)
-    if len(k) != 1:
-        raise BiremeError("BM1006", f"k must be one number, found {k}")
+    if n[1].type.elements != 1 or not n[1].dtype.is_integer:
+        raise BiremeError("BM1006", f"k must be one number, found {n[1].type}")
     largest, ordered = n.flag("largest", True), n.flag("sorted", True)
-    return n.b.op("topk", [n[0]], k=(k[0],), axis=axis, largest=largest, sorted=ordered)
+    k = None if n[1].dims is None else n[1].dims[0]
+    if k is None and n[1].guess:
+        raise n.unknown(1)
+    size = n[0].shape[axis] if k is None else k
+    best = n.b.op("topk", [n[0]], k=(size,), axis=axis, largest=largest, sorted=ordered)
+    if k is not None:
+        return best
+    # All of them are sorted, and the data says how many are wanted.
+    values, numbers = best
+    values = prefix_along(n.b, values, axis, reshape(n.b, n[1], ()))
+    return [values, cut(n.b, numbers, axis, 0, values.shape[axis])]
 
 
 def _cumulative_axis(n: Node) -> int:

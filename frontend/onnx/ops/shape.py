@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from bireme.frontend.onnx.emit import Emitter, Tensor, sizes
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.table import Table
-from bireme.ir import BiremeError, Dim, ceildiv, product
+from bireme.ir import BiremeError, Dim, DType, ceildiv, product
 from bireme.ir.dims import floordiv
 
 
@@ -138,10 +139,69 @@ def _slice_attributes(n: Node) -> Tensor:
 
 
 def _slice(n: Node) -> Tensor:
-    starts, ends = n.dims(1), n.dims(2)
-    axes = n.ints_of(3) if n.get(3) is not None else list(range(len(starts)))
-    steps = n.ints_of(4) if n.get(4) is not None else [1] * len(starts)
-    return _sliced(n, starts, ends, axes, steps)
+    (count,) = n[1].type.static_shape
+    axes = n.ints_of(3) if n.get(3) is not None else list(range(count))
+    steps = n.ints_of(4) if n.get(4) is not None else [1] * count
+    if n[1].dims is None or n[2].dims is None:
+        return _sliced_by_data(n, axes, steps)
+    return _sliced(n, n.dims(1), n.dims(2), axes, steps)
+
+
+def _sliced_by_data(n: Node, axes: Sequence[int], steps: Sequence[int]) -> Tensor:
+    """A slice whose ends the data decides: along each axis at most all elements, counted at run
+    time. Ends are clamped as `Bounds.slice` does.
+    """
+    x, b = n[0], n.b
+    (count,) = n[1].type.static_shape
+    if not (n[1].shape == n[2].shape == (len(axes),) and len(steps) == count):
+        raise BiremeError("BM1006", "starts, ends, axes and steps differ in length")
+    for index in (1, 2):
+        if n[index].guess:
+            raise n.unknown(index)
+    n.axes(axes, x.rank)
+    for i, (axis, step) in enumerate(zip(axes, steps, strict=True)):
+        if step == 0:
+            raise BiremeError("BM1006", "a step is 0")
+        axis %= x.rank
+        size = reshape(b, sizes([x.shape[axis]]), ())
+        first, last = (0, size) if step > 0 else (-1, b.sub(size, 1))
+        start, end = (
+            _clamped(b, reshape(b, cut(b, n[index], 0, i, 1), ()), size, low, last)
+            for index, low in ((1, 0), (2, first))
+        )
+        if step > 0:
+            span = b.add(b.sub(end, start), step - 1)
+        else:
+            span = b.add(b.sub(start, end), -step - 1)
+        length = b.div(b.maximum(span, 0), abs(step))
+        x = _moved(b, x, axis, start, step, length)
+    return x
+
+
+def _clamped(b: Emitter, end: Tensor, size: Tensor, low: Any, high: Any) -> Tensor:
+    """An end of a slice as a place between `low` and `high`."""
+    end = b.cast(end, dtype=DType.I64)
+    end = b.where(b.less(end, 0), b.add(end, size), end)
+    result: Tensor = b.minimum(b.maximum(end, low), high)
+    return result
+
+
+def _moved(b: Emitter, x: Tensor, axis: int, start: Tensor, step: int, length: Tensor) -> Tensor:
+    """`length` elements along `axis` from `start` on: gathered, then cut in front of all axes."""
+    size = x.shape[axis]
+    if step == 1 and start.dims == [0]:
+        return prefix_along(b, x, axis, length)
+    at = b.add(b.mul(b.iota(shape=(size,), axis=0, dtype=DType.I64), step), start)
+    last = reshape(b, sizes([size]), ())
+    at = b.maximum(b.minimum(at, b.sub(last, 1)), 0)
+    return prefix_along(b, b.gather(x, at, axis=axis), axis, length)
+
+
+def prefix_along(b: Emitter, x: Tensor, axis: int, count: Tensor) -> Tensor:
+    """The first `count` elements along `axis`."""
+    front = [axis, *(i for i in range(x.rank) if i != axis)]
+    cut_off = b.prefix(transpose(b, x, front), count)
+    return transpose(b, cut_off, [front.index(i) for i in range(x.rank)])
 
 
 def _sliced(

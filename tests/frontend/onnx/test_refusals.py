@@ -21,7 +21,7 @@ def refused(source: object, **options: object) -> BiremeError:
 
 
 SEVERAL = """g (float[N, 4] x, int64[2] shape) => (float[A, B] y) {
-    [flags] n = NonZero(x)
+    [flags] n = Multinomial(x)
     [twist] r = Reshape(x, shape)
     [noise] u = RandomUniformLike(r)
     [good] z = Relu(r)
@@ -33,7 +33,7 @@ def test_all_nodes_are_reported_together() -> None:
     error = refused(model(SEVERAL))
     assert error.code == "BM1003"
     for line in (
-        "flags: NonZero-21: the size of the result depends on the input's data",
+        "flags: Multinomial-21: the result is random",
         "twist: Reshape-21: input 1 ('shape') is not known when the model is compiled",
         "noise: RandomUniformLike-21: the result is random",
     ):
@@ -45,7 +45,7 @@ def test_what_only_follows_from_a_refused_node_is_not_reported() -> None:
     error = refused(
         model("""g (float[N, 4] x) => (float[A] y)
         <int64[1] zero = {0}, int64[1] one = {1}> {
-            [cause] n = NonZero(x)
+            [cause] n = Multinomial(x)
             s = Cast<to = 7>(n)
             t = Slice(s, zero, one)
             f = Reshape(t, one)
