@@ -62,8 +62,9 @@ python-test: setup $(DONE)/native ## pytest
 bench: setup ## latency against ONNX Runtime, and as a fraction of the machine's peak
 	$(BIN)/python -m benchmarks.peers
 
-conformance: setup ## the ONNX backend node tests, by operator
-	$(BIN)/python -m tests.conformance
+conformance: setup ## the ONNX backend node tests, by operator; writes docs/conformance.md
+	$(BIN)/python -m tests.conformance --backend onnxruntime > build/conformance-peer.log || true
+	$(BIN)/python -m tests.conformance --page
 
 size: $(DONE)/native ## size of the runtime in a stripped program
 	$(BIN)/python -m tools.size
