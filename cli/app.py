@@ -1,7 +1,8 @@
 """Commands and options of the command line.
 
 Exit codes: 0 done; 1 the model, its inputs or the artefact are at fault (or `check` found nodes
-that cannot be compiled); 2 the command line itself is wrong.
+that cannot be compiled); 2 the command line itself is wrong. `compare` keeps 1 for an artefact that
+differs: there 2 is for everything that keeps it from comparing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from bireme.cli.output import reporting_errors
+from bireme.cli.output import ERROR, reporting_errors
 
 app = typer.Typer(
     name="bireme",
@@ -26,6 +27,10 @@ Threads = Annotated[int | None, typer.Option(help="Most threads a run uses. Defa
 Model = Annotated[Path, typer.Argument(help="ONNX model.")]
 Artefact = Annotated[Path, typer.Argument(help="Compiled model (.bireme).")]
 Target = Annotated[str, typer.Option("--target", "-t", help="`bireme devices` lists them.")]
+Inputs = Annotated[
+    Path | None, typer.Option("--input", "--inputs", "-i", help="Inputs by name (.npz).")
+]
+Html = Annotated[Path | None, typer.Option(help="Write the report as a page, too.")]
 Dim = Annotated[
     list[str] | None,
     typer.Option("--dim", help="Size of a symbolic dimension: batch=1, or its range: batch=1..64."),
@@ -74,9 +79,7 @@ def compile(
 @app.command()
 def run(
     artefact: Artefact,
-    source: Annotated[
-        Path | None, typer.Option("--input", "-i", help="Inputs by name (.npz).")
-    ] = None,
+    source: Inputs = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Outputs by name (.npz).")
     ] = None,
@@ -100,7 +103,7 @@ def check(
     ] = "all",
     dim: Dim = None,
     constant: Constant = None,
-    html: Annotated[Path | None, typer.Option(help="Write the report as a page, too.")] = None,
+    html: Html = None,
     json: Json = False,
 ) -> None:
     """Say of every node where it would run, or why it cannot be compiled, before compiling."""
@@ -108,6 +111,49 @@ def check(
 
     with reporting_errors(json):
         raise typer.Exit(run(model, target, dim, constant, html, json))
+
+
+@app.command()
+def compare(
+    model: Model,
+    artefact: Artefact,
+    source: Inputs = None,
+    against: Annotated[
+        str, typer.Option(help="The yardstick: reference, or onnxruntime where installed.")
+    ] = "reference",
+    dim: Dim = None,
+    constant: Constant = None,
+    seed: Annotated[int, typer.Option(help="Of the data made up without --input.", min=0)] = 0,
+    value_range: Annotated[
+        str | None, typer.Option("--range", help="Values of the data made up: LEAST..MOST.")
+    ] = None,
+    repro: Annotated[
+        Path, typer.Option(help="Where to write a model of the node that differs.")
+    ] = Path("repro"),
+    threads: Threads = None,
+    html: Html = None,
+    json: Json = False,
+) -> None:
+    """Compare an artefact with its ONNX model, to the first node that differs."""
+    from bireme.cli.compare import run
+
+    with reporting_errors(json, ERROR):
+        raise typer.Exit(
+            run(
+                model,
+                artefact,
+                source,
+                against,
+                dim,
+                constant,
+                seed,
+                value_range,
+                repro,
+                threads,
+                html,
+                json,
+            )
+        )
 
 
 @app.command()
@@ -122,9 +168,7 @@ def inspect(artefact: Artefact, json: Json = False) -> None:
 @app.command()
 def bench(
     artefact: Artefact,
-    source: Annotated[
-        Path | None, typer.Option("--input", "-i", help="Inputs by name (.npz).")
-    ] = None,
+    source: Inputs = None,
     dim: Dim = None,
     threads: Threads = None,
     seconds: Annotated[float, typer.Option(help="How long to measure.", min=0.01)] = 3.0,

@@ -27,7 +27,7 @@ def run(
     start = perf_counter()
     model = Model.load(artefact)
     session = Session(model, threads=threads)
-    feed = read_inputs(source) if source else random_inputs(model, parse_dims(dims))
+    feed = read_inputs(source, model) if source else random_inputs(model, parse_dims(dims))
     session.run(feed)
     first = perf_counter() - start
     for _ in range(_WARM_UP_RUNS):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bireme._inputs import random_arrays
 from bireme.ir import Array, BiremeError
 from bireme.runtime import Model
 
@@ -61,26 +62,49 @@ def parse_constants(options: Sequence[str] | None) -> dict[str, Array]:
     return constants
 
 
-def read_inputs(path: Path) -> dict[str, Array]:
-    """Arrays of an .npz file by name. Raises BM6001."""
+def parse_range(option: str | None) -> tuple[int, int] | None:
+    """`0..100` → both ends, which are inclusive. Raises BM6002."""
+    if option is None:
+        return None
+    first, dots, last = option.partition("..")
+    try:
+        low, high = int(first), int(last)
+    except ValueError:
+        dots = ""
+    if not dots or low > high:
+        raise BiremeError("BM6002", f"expected LEAST..MOST; found {option!r}", where="--range")
+    return low, high
+
+
+def read_inputs(path: Path, model: Model) -> dict[str, Array]:
+    """Arrays of an .npz file by name. Raises BM6001.
+
+    The file format knows no types but NumPy's own, and keeps others as raw bytes: those get the
+    element type that the model's input has.
+    """
+    types = {info.name: info.dtype for info in model.inputs}
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise BiremeError("BM6001", f"not a readable .npz file: {error}", where=str(path)) from None
+    for name, array in arrays.items():
+        dtype = types.get(name, array.dtype)
+        if array.dtype.kind == "V" and array.dtype.itemsize == dtype.itemsize:
+            arrays[name] = array.view(dtype)
+    return arrays
 
 
 def random_inputs(model: Model, sizes: Mapping[str, int | range]) -> dict[str, Array]:
     """Reproducible data for every input; a symbolic size is 1 unless `sizes` gives it."""
-    generator = np.random.default_rng(0)
-    feed: dict[str, Array] = {}
-    for info in model.inputs:
-        shape = [d if isinstance(d, int) else _size(str(d), sizes) for d in info.shape]
-        if np.issubdtype(info.dtype, np.integer) or info.dtype == np.bool_:
-            feed[info.name] = generator.integers(0, 2, shape).astype(info.dtype)
-        else:
-            feed[info.name] = generator.standard_normal(shape, np.float32).astype(info.dtype)
-    return feed
+    return random_arrays(
+        (
+            info.name,
+            info.dtype,
+            tuple(d if isinstance(d, int) else _size(str(d), sizes) for d in info.shape),
+        )
+        for info in model.inputs
+    )
 
 
 def _size(name: str, sizes: Mapping[str, int | range]) -> int:

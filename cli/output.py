@@ -73,8 +73,8 @@ def progress_bar(quiet: bool) -> Iterator[Tell]:
 
 
 @contextmanager
-def reporting_errors(json: bool) -> Iterator[None]:
-    """Turns the errors that users can meet into a message and exit code 1."""
+def reporting_errors(json: bool, status: int = FAULT) -> Iterator[None]:
+    """Turns the errors that users can meet into a message and the exit code `status`."""
     try:
         yield
     except BiremeError as error:
@@ -84,16 +84,16 @@ def reporting_errors(json: bool) -> Iterator[None]:
             "message": error.detail,
             "hint": error.hint,
         }
-        _report(fields, str(error), json)
+        _report(fields, str(error), json, status)
     except RuntimeFault as error:
         where = error.node or error.op
         fields = {"code": error.code, "where": where, "message": error.message, "hint": error.hint}
-        _report(fields, str(error), json)
+        _report(fields, str(error), json, status)
 
 
-def _report(fields: dict[str, str], text: str, json: bool) -> None:
+def _report(fields: dict[str, str], text: str, json: bool, status: int) -> None:
     if json:
         print_json({"error": fields})
     else:
         sys.stderr.write(f"error: {text}\n")
-    raise typer.Exit(FAULT)
+    raise typer.Exit(status)

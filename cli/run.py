@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
-
+from bireme._inputs import npz
 from bireme.cli.options import parse_dims, random_inputs, read_inputs
 from bireme.cli.output import print_json, print_table
 from bireme.codegen.files import write_file
@@ -26,13 +24,13 @@ def run(
 ) -> None:
     """Runs the artefact once and prints, or writes to `target`, what came out."""
     model = Model.load(artefact)
-    feed = read_inputs(source) if source else random_inputs(model, parse_dims(dims))
+    feed = read_inputs(source, model) if source else random_inputs(model, parse_dims(dims))
     session = Session(model, threads=threads, profile=profile)
     start = perf_counter()
     outputs = session.run(feed)
     milliseconds = (perf_counter() - start) * 1e3
     if target:
-        write_file(target, _npz(outputs))
+        write_file(target, npz(outputs))
     if json:
         shapes = {
             name: {"dtype": str(value.dtype), "shape": list(value.shape)}
@@ -69,9 +67,3 @@ def _summary(value: Array) -> str:
     flat = value.reshape(-1)
     first = ", ".join(f"{x:.5g}" if x.dtype.kind == "f" else str(x) for x in flat[:6])
     return first + (", …" if flat.size > 6 else "")
-
-
-def _npz(arrays: dict[str, Array]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import flatbuffers
 import numpy as np
-import xxhash
 
-from bireme.codegen.link import PAGE, Image
+from bireme.codegen.container import pack, round_up
+from bireme.codegen.link import Image
 from bireme.codegen.plan import Plan, Version
 from bireme.codegen.scalars import Scalars
 from bireme.ir import DType
 from bireme.runtime import schema
 
-MAGIC = b"BIREME\x1a\n"
-VERSION = 1
-HEADER_BYTES = 128
 _WEIGHT_ALIGNMENT = 64
 
 # Order of `DType` in the schema.
@@ -48,27 +43,7 @@ def artefact_bytes(
     code = b"".join(image.code for _, image in images)
     root = _plan_table(plan, offsets, kernels, images)
     root.producer, root.target, root.records = producer, target, records
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(root.Pack(builder))
-    plan_bytes = bytes(builder.Output())
-    plan_at = HEADER_BYTES
-    code_at = _round_up(plan_at + len(plan_bytes), PAGE)
-    weights_at = _round_up(code_at + len(code), PAGE)
-    end = weights_at + len(weights)
-    sections = [(plan_at, plan_bytes), (code_at, code), (weights_at, weights)]
-    header = MAGIC + struct.pack("<IIQ", VERSION, HEADER_BYTES, end)
-    for start, data in sections:
-        header += struct.pack("<QQQ", start, len(data), xxhash.xxh64_intdigest(data))
-    header += struct.pack("<Q", xxhash.xxh64_intdigest(header))
-    whole = bytearray(end)
-    whole[: len(header)] = header
-    for start, data in sections:
-        whole[start : start + len(data)] = data
-    return bytes(whole)
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
+    return pack(root, code, weights)
 
 
 def _weights(plan: Plan) -> tuple[bytes, dict[int, int]]:
@@ -76,7 +51,7 @@ def _weights(plan: Plan) -> tuple[bytes, dict[int, int]]:
     offsets: dict[int, int] = {}
     end = 0
     for number, array in plan.weights.items():
-        offsets[number] = _round_up(end, _WEIGHT_ALIGNMENT)
+        offsets[number] = round_up(end, _WEIGHT_ALIGNMENT)
         end = offsets[number] + array.nbytes
     section = bytearray(end)
     for number, array in plan.weights.items():

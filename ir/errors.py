@@ -97,6 +97,11 @@ ERRORS: dict[str, ErrorKind] = _table(
     ("BM6001", "a file could not be read", "check the path and its permissions"),
     ("BM6002", "an option has an invalid value", "see --help"),
     ("BM6003", "inputs do not fit the model", "run `bireme inspect` for names, types and shapes"),
+    (
+        "BM6004",
+        "a package that an option needs is not installed",
+        "install it beside Bireme, or leave the option out",
+    ),
 )
 
 

@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bireme import nn, zoo
     from bireme._check import check
+    from bireme._compare import compare
     from bireme._program import Program, compile, load
     from bireme.ir.errors import BiremeError
 
-__all__ = ["BiremeError", "Program", "check", "compile", "load", "nn", "zoo"]
+__all__ = ["BiremeError", "Program", "check", "compare", "compile", "load", "nn", "zoo"]
 
 _HOMES = {
     "BiremeError": "bireme.ir.errors",
     "Program": "bireme._program",
     "check": "bireme._check",
+    "compare": "bireme._compare",
     "compile": "bireme._program",
     "load": "bireme._program",
 }

@@ -11,10 +11,22 @@ from bireme.frontend.onnx.export_ops import EXPORTS
 from bireme.frontend.onnx.importer import Importer
 from bireme.frontend.onnx.inputs import SizeNames
 from bireme.frontend.onnx.model import Source, read_model
+from bireme.frontend.onnx.parts import Traced, part, values_of
 from bireme.frontend.onnx.report import NodeReport, refusal
 from bireme.ir import Array, Graph
 
-__all__ = ["NodeReport", "Source", "check", "export", "load", "load_partly"]
+__all__ = [
+    "NodeReport",
+    "Source",
+    "Traced",
+    "check",
+    "export",
+    "load",
+    "load_partly",
+    "load_traced",
+    "part",
+    "values_of",
+]
 
 
 def _run(
@@ -60,6 +72,20 @@ def check(
     Takes the arguments of `load`, and raises its errors but for nodes that cannot be imported.
     """
     return _run(model, dims, constants).reports
+
+
+def load_traced(
+    model: Source,
+    *,
+    dims: Mapping[str, int | range] | None = None,
+    constants: Mapping[str, Array] | None = None,
+) -> Traced:
+    """Like `load`, with the values' own names."""
+    importer = _run(model, dims, constants)
+    if any(not r.supported for r in importer.reports):
+        raise refusal(importer.reports)
+    importer.graph.verify()
+    return Traced(importer.model, importer.graph, importer.scope.tensors())
 
 
 def load_partly(

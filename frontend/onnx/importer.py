@@ -62,6 +62,10 @@ class Scope:
             raise BiremeError("BM1005", f"value {name!r} is defined twice")
         self._values[name] = tensor
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All values of this scope itself but those of refused nodes."""
+        return {name: tensor for name, tensor in self._values.items() if tensor is not None}
+
     def has(self, name: str) -> bool:
         """Whether this scope itself, without its parents, knows the name."""
         return name in self._values
@@ -104,6 +108,8 @@ class Importer:
         self.reports: list[NodeReport] = []
         self._functions = {(plain_domain(f.domain), f.name, f.overload): f for f in model.functions}
         self._guesses = Guesses(model, self.graph)
+        # Values of the main graph, by the model's own names.
+        self.scope = Scope(self, opsets_of(model))
         self._count = 0
         self._calls = 0
 

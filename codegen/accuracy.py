@@ -1,0 +1,92 @@
+"""How far compiled results may be from the reference, and measures of how far they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, log10, nan
+
+import numpy as np
+
+from bireme.ir import Array, DType
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Allowed differences, relative to an element and to the largest element of its tensor.
+
+    `kernel` is for one kernel on the very operands that the reference had: a sum in another order
+    differs by so much. `model` is for a whole model, in which differences accumulate.
+    """
+
+    kernel: float
+    model: float
+
+
+# Integers, and types that are not listed, must be equal.
+TOLERANCE = {
+    DType.F64: Tolerance(1e-12, 1e-10),
+    DType.F32: Tolerance(2e-5, 1e-3),
+    DType.F16: Tolerance(2e-3, 2e-2),
+    DType.BF16: Tolerance(1e-2, 1e-1),
+}
+EXACT = Tolerance(0.0, 0.0)
+
+
+def tolerance_of(dtype: DType) -> Tolerance:
+    """The tolerance of an element type."""
+    return TOLERANCE.get(dtype, EXACT)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a tensor differs from the expected one.
+
+    `max_abs` and `max_rel` are the largest differences, `max_rel` over the size of the expected
+    element, where that is not 0. `cosine` is the cosine of the angle between the two as vectors,
+    `sqnr` the ratio of signal and error in decibels. `wrong` counts the elements beyond the
+    tolerance that was asked for.
+    """
+
+    elements: int
+    wrong: int
+    max_abs: float
+    max_rel: float
+    cosine: float
+    sqnr: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every element is within the tolerance."""
+        return self.wrong == 0
+
+
+def difference(expected: Array, found: Array, tolerance: float, steps: int = 0) -> Difference:
+    """Measures `found`, which has the shape of `expected`.
+
+    NaN equals NaN, and an infinity itself. `steps` is an absolute tolerance, for integers.
+    """
+    if found.shape != expected.shape:
+        return Difference(expected.size, max(expected.size, 1), inf, inf, nan, -inf)
+    with np.errstate(all="ignore"):
+        a, b = (np.asarray(x).astype(np.float64).ravel() for x in (expected, found))
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        if expected.dtype.kind in "iu" and found.dtype == expected.dtype:
+            same &= expected.ravel() == found.ravel()  # float64 cannot hold every int64
+        apart = np.where(same, 0.0, np.abs(a - b))
+        apart = np.where(np.isnan(apart), inf, apart)
+        finite = np.isfinite(a) & np.isfinite(b)
+        sizes = np.abs(a[np.isfinite(a)])
+        scale = float(sizes.max(initial=0.0))
+        wrong = ~same & ~(finite & (apart <= tolerance * (np.abs(a) + scale) + steps))
+        relative = apart[a != 0] / np.abs(a[a != 0])
+        x, y = a[finite], b[finite]
+        signal, error = float(x @ x), float((x - y) @ (x - y))
+        length = float(np.sqrt(signal) * np.sqrt(y @ y))
+    return Difference(
+        elements=a.size,
+        wrong=int(np.count_nonzero(wrong)),
+        max_abs=float(apart.max(initial=0.0)),
+        max_rel=float(relative.max(initial=0.0)),
+        cosine=float(x @ y) / length if length else 1.0 if not error else 0.0,
+        sqnr=10 * log10(signal / error) if error and signal else -inf if error else inf,
+    )

@@ -1,0 +1,189 @@
+"""Every step of an artefact against the reference: which kernel is the first to be wrong.
+
+Each value between kernels is compared twice. `local` asks whether the kernel is right: the
+reference does the same step on the operands that the kernel really had. `total` is against a run of
+the reference by itself, so it shows how differences grow along the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bireme.codegen.accuracy import Difference, difference, tolerance_of
+from bireme.codegen.compiler import Options, compile_graph, prepare
+from bireme.codegen.cost import RECURRENT
+from bireme.codegen.instrument import (
+    captured_name,
+    damaged_weights,
+    inner_values,
+    instrumented,
+    levels_of,
+    same_plan,
+)
+from bireme.codegen.lower import Lowered
+from bireme.codegen.survey import names_of
+from bireme.ir import Array, BiremeError, DType, Graph, Op, Value, reference
+from bireme.passes.pipeline import optimise
+from bireme.runtime import Model, Session
+from bireme.targets.registry import Target, find, names
+
+# In these a difference of one step is carried into the next.
+_ACCUMULATING = RECURRENT | {"cumsum", "scan", "while"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One value between kernels: the nodes and ops that make it, its type, its differences.
+
+    `total` is None when a reference run of its own never came to it.
+    """
+
+    nodes: tuple[str, ...]
+    ops: tuple[str, ...]
+    type: str
+    local: Difference
+    total: Difference | None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps in the order of execution.
+
+    `own` is whether they are those of the artefact given; if not, this version compiles the graph
+    differently, and they are those of a fresh artefact. `damaged` are weights that are not the
+    model's, with the nodes that read them. `outputs` are what the reference makes of the graph
+    after the passes.
+    """
+
+    target: Target
+    own: bool
+    steps: Sequence[Step]
+    damaged: Mapping[str, tuple[str, ...]]
+    outputs: Mapping[str, Array]
+
+
+def judge_steps(
+    graph: Graph, data: bytes, feed: Mapping[str, Array], threads: int | None = None
+) -> Steps:
+    """Runs an artefact of `graph` on `feed` and judges every step. Raises BiremeError,
+    RuntimeFault.
+    """
+    target, lowered = _compilation(graph, data)
+    own = lowered is not None
+    if lowered is None:
+        data, _ = compile_graph(graph, target)
+        lowered = _prepared(graph, target)
+    seen = _captured(lowered, data, feed, threads)
+    total: dict[Value, Difference] = {}
+    local: dict[Value, Difference] = {}
+
+    def watch(value: Value, array: Array) -> None:
+        if value in seen:
+            total[value] = difference(array, seen[value], tolerance_of(value.type.dtype).model)
+
+    def force(value: Value, array: Array) -> Array | None:
+        if value not in seen:
+            return None
+        local[value] = _judged(value, array, seen[value])
+        return seen[value] if seen[value].shape == array.shape else None
+
+    outputs = reference.run(lowered.graph, feed, trace=watch)
+    try:
+        reference.run(lowered.graph, feed, trace=force)
+    except BiremeError:
+        if all(d.agrees for d in local.values()):
+            raise  # else wrong data, such as an index out of range, has stopped it
+    steps = [
+        Step(tuple(names_of(op)), _ops(op), str(v.type), local[v], total.get(v))
+        for op in lowered.graph.body.ops
+        for v in op.results
+        if v in local
+    ]
+    return Steps(target, own, steps, _damaged(lowered, data), outputs)
+
+
+def pass_at_fault(
+    graph: Graph, target: Target, feed: Mapping[str, Array], expected: Mapping[str, Array]
+) -> str:
+    """The first pass after which the reference no longer gives `expected`; empty if none is."""
+    found: list[str] = []
+
+    def dump(stage: str, changed: Graph) -> None:
+        if not found and stage.endswith(".after"):
+            results = reference.run(changed, feed)
+            if not all(_agrees(expected[name], results[name]) for name in expected):
+                found.append(stage.partition("-")[2].removesuffix(".after"))
+
+    optimise(graph.clone(), target.description, dump=dump)
+    return found[0] if found else ""
+
+
+def _agrees(expected: Array, found: Array) -> bool:
+    return difference(expected, found, tolerance_of(DType.of(expected)).model).agrees
+
+
+def _compilation(graph: Graph, data: bytes) -> tuple[Target, Lowered | None]:
+    """The target of an artefact, and the lowered graph that its plan was written from, when this
+    version lowers the graph to the same plan.
+    """
+    candidates = list(_candidates(data))
+    for target in candidates:
+        lowered = _prepared(graph, target)
+        if same_plan(data, lowered.plan):
+            return target, lowered
+    return candidates[0], None
+
+
+def _candidates(data: bytes) -> Iterator[Target]:
+    """Chips that an artefact may be for: first those with the instruction sets that it has."""
+    family, levels = levels_of(data)
+    chips = [find(name) for name in names() if name.partition(":")[0] == family] or [find(family)]
+    yield from sorted(
+        chips, key=lambda chip: [level.name for level in chip.description.levels] != levels
+    )
+
+
+def _prepared(graph: Graph, target: Target) -> Lowered:
+    return prepare(graph, target, Options(cache=None), lambda what, done, total: None)[0]
+
+
+def _captured(
+    lowered: Lowered, data: bytes, feed: Mapping[str, Array], threads: int | None
+) -> dict[Value, Array]:
+    """Values between kernels, from a run of the artefact itself."""
+    wanted = inner_values(lowered)
+    tensors = {at: [lowered.tensors[v] for v in values] for at, values in wanted.items()}
+    results = Session(Model.load(instrumented(data, tensors)), threads=threads).run(feed)
+    return {
+        value: results[captured_name(lowered.tensors[value])]
+        for values in wanted.values()
+        for value in values
+    }
+
+
+def _judged(value: Value, expected: Array, found: Array) -> Difference:
+    tolerance = tolerance_of(value.type.dtype)
+    ops = _ops(value.owner) if value.owner is not None else ()
+    allowed = tolerance.model if _ACCUMULATING & set(ops) else tolerance.kernel
+    # Rounding to a grid turns the least difference before it into one step of the grid.
+    return difference(expected, found, allowed, steps=1 if "quantize" in ops else 0)
+
+
+def _ops(op: Op) -> tuple[str, ...]:
+    inner = op.blocks[0].ops if op.name == "kernel" else [op]
+    return tuple(each.name for each in inner if each.name != "constant")
+
+
+def _damaged(lowered: Lowered, data: bytes) -> dict[str, tuple[str, ...]]:
+    plan = lowered.plan
+    found: dict[str, tuple[str, ...]] = {}
+    for number in damaged_weights(data, plan):
+        readers = [
+            name
+            for instruction, op in sorted(lowered.launches.items())
+            if number in plan.instructions[instruction].args
+            for name in names_of(op)
+        ]
+        found[plan.tensors[number].name] = tuple(dict.fromkeys(readers))
+    return found
