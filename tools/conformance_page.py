@@ -85,8 +85,8 @@ def _summary(results: Results, others: Mapping[str, str]) -> list[str]:
         _summary_row("Bireme", [r["status"] for r in results]),
         _summary_row("ONNX Runtime", list(others.values())),
         "",
-        "*Refused*: not compiled or loaded, with a message that says why. *Error*: failed when run; "
-        "for ONNX Runtime these are the types that its Python interface cannot take or give "
+        "*Refused*: not compiled or loaded, with a message that says why. *Error*: failed when "
+        "run; for ONNX Runtime these are the types that its Python interface cannot take or give "
         "(bfloat16, float8 and narrower).",
     ]
 
