@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import GraphProto, ModelProto, NodeProto
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from bireme.frontend.onnx.tensors import TensorReader
 from bireme.ir import BiremeError
 
 OLDEST_OPSET = 7
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
+
+# As deep as protobuf reads by itself.
+_MOST_DEPTH = 100
+_TENSOR_TEXTS = [TensorProto.DESCRIPTOR.fields_by_name[n] for n in ("name", "external_data")]
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | ModelProto
 
@@ -36,6 +40,7 @@ def read_model(source: Source) -> tuple[ModelProto, TensorReader]:
         model, folder = _parse(content, str(path)), path.parent
     else:
         model = source
+    _check_texts(model)
     _check_versions(model)
     return model, TensorReader(folder)
 
@@ -49,6 +54,28 @@ def _parse(content: bytes, where: str) -> ModelProto:
     if not model.HasField("graph") or not model.opset_import:
         raise BiremeError("BM1001", "the file has no graph or no opset", where=where)
     return model
+
+
+def _check_texts(message: Message, depth: int = 0) -> None:
+    """Raises BM1001 for text that is not UTF-8: protobuf gives it as bytes, where it gives str."""
+    if depth > _MOST_DEPTH:
+        raise BiremeError("BM1001", f"messages are nested more than {_MOST_DEPTH} deep")
+    for field, value in _fields(message):
+        values = value if field.is_repeated else (value,)
+        if field.type == field.TYPE_MESSAGE:
+            for inner in values:
+                _check_texts(inner, depth + 1)
+        elif field.type == field.TYPE_STRING and any(isinstance(text, bytes) for text in values):
+            name = f"{message.DESCRIPTOR.name}.{field.name}"
+            raise BiremeError("BM1001", f"a text ({name}) is not UTF-8")
+
+
+def _fields(message: Message) -> list[tuple[Any, Any]]:
+    """Fields of a message with their values; of a tensor only text, for the others copy data."""
+    if isinstance(message, TensorProto):
+        return [(field, getattr(message, field.name)) for field in _TENSOR_TEXTS]
+    found: list[tuple[Any, Any]] = message.ListFields()
+    return found
 
 
 def _check_versions(model: ModelProto) -> None:

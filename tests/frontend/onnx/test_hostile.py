@@ -160,6 +160,15 @@ def test_damaged_bytes_never_raise_anything_else() -> None:
             continue
 
 
+@pytest.mark.parametrize("name", [b"input_name", b"node_name", b"weight_name", b"size_name"])
+def test_text_that_is_not_utf8(name: bytes) -> None:
+    content = model("""g (float[size_name] input_name) => (float[size_name] y)
+    <float weight_name = {2}> { [node_name] y = Mul(input_name, weight_name) }""")
+    data = content.SerializeToString().replace(name, b"\xff" * len(name))
+    assert refused(data).code == "BM1001"
+    assert refused(ModelProto.FromString(data)).code == "BM1001"
+
+
 # --- external data --------------------------------------------------------------------------------
 
 
