@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bireme.ir import Dim, DType
 from tests.random.elementwise import constant
 from tests.random.example import Fill
-from tests.random.net import DTYPES, Held, Net
+from tests.random.net import DTYPES, MOST_ELEMENTS, Held, Net
 
 NUMBERS = [t for t in DTYPES if t is not DType.BOOL]
 
@@ -96,7 +96,7 @@ def expand(net: Net, name: str) -> list[Held]:
     known: list[Dim] = [2, 3, 1, 5, 0, *(d for h in net.pool for d in h.shape if d != 1)]
     shape = [net.choose(known) if d == 1 else d for d in x.shape]
     shape = [net.choose(known) for _ in range(net.number(0, 2))] + shape
-    if net.elements(shape) > 4096:
+    if net.elements(shape) > MOST_ELEMENTS:
         return []
     return net.emit(name, [x], shape=shape)
 
@@ -144,7 +144,7 @@ def unpack_channels(net: Net, name: str) -> list[Held]:
 def _indices(net: Net, size: Dim, shape: list[Dim]) -> Held | None:
     """Indices of an axis: data, or calculated; None when there are none to name."""
     least = net.least(size)
-    if least == 0 and net.elements(shape):
+    if net.elements(shape) > MOST_ELEMENTS or (least == 0 and net.elements(shape)):
         return None
     dtype = net.choose([DType.I64, DType.I32])
     if isinstance(size, int) and size and net.flag():
@@ -229,7 +229,7 @@ def scatter_nd(net: Net, name: str) -> list[Held]:
         rows = list(net.shape(1, 2))
         indices = _rows(net, data, 0, rows, depth)
     shape = [*rows, *data.shape[depth:]]
-    if indices is None or len(shape) > 5 or net.elements(shape) > 4096:
+    if indices is None or len(shape) > 5 or net.elements(shape) > MOST_ELEMENTS:
         return []
     updates = _of_shape(net, data.dtype, shape)
     return net.emit(name, [data, indices, updates], exact=_kept(reduction, data, updates),

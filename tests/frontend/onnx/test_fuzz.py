@@ -15,6 +15,7 @@ from onnx import ModelProto
 
 from tests.frontend.onnx.fuzz.mutate import mutated
 from tests.frontend.onnx.fuzz.seeds import seeds
+from tools.package_view import ROOT
 
 PARTS, EACH = 4, 250
 
@@ -23,7 +24,7 @@ PARTS, EACH = 4, 250
 def test_no_model_breaks_a_promise(part: int) -> None:
     command = [sys.executable, "-m", "tests.frontend.onnx.fuzz"]
     command += ["--first", str(part * EACH), "--count", str(EACH)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert f"{EACH} models" in done.stdout
 
