@@ -70,9 +70,12 @@ def difference(expected: Array, found: Array, tolerance: float, steps: int = 0) 
     with np.errstate(all="ignore"):
         a, b = (np.asarray(x).astype(np.float64).ravel() for x in (expected, found))
         same = (a == b) | (np.isnan(a) & np.isnan(b))
-        if expected.dtype.kind in "iu" and found.dtype == expected.dtype:
-            same &= expected.ravel() == found.ravel()  # float64 cannot hold every int64
         apart = np.where(same, 0.0, np.abs(a - b))
+        if expected.dtype.kind in "iu" and found.dtype == expected.dtype:
+            # float64 cannot hold every int64. The larger less the smaller fits in as many bits.
+            larger, smaller = np.maximum(expected, found), np.minimum(expected, found)
+            bits = (larger - smaller).view(f"u{expected.dtype.itemsize}").ravel()
+            same, apart = bits == 0, bits.astype(np.float64)
         apart = np.where(np.isnan(apart), inf, apart)
         finite = np.isfinite(a) & np.isfinite(b)
         sizes = np.abs(a[np.isfinite(a)])

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from bireme.codegen import accuracy
 from bireme.ir import DType, Op, TensorType, evaluate
 from bireme.ir.reference import run
 from bireme.targets.description import InstructionSet
 from bireme.targets.x86.chips import LEVELS
 from tests.codegen.kernels import Array, run_kernel
 
-# Relative to the largest element of a result; a fold in another order differs by so much.
-TOLERANCE = {DType.F64: 1e-12, DType.F32: 2e-5, DType.F16: 2e-3, DType.BF16: 1e-2}
+# Relative to an element and to the largest one of a result.
+TOLERANCE = {dtype: allowed.kernel for dtype, allowed in accuracy.TOLERANCE.items()}
 
 
 def sample(tensor: TensorType, sizes: Mapping[str, int], seed: int = 0) -> Array:
