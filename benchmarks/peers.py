@@ -16,8 +16,8 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -28,13 +28,35 @@ import numpy as np
 from bireme import zoo
 from bireme.cli.output import print_table
 from bireme.codegen.compiler import compile_graph
-from bireme.codegen.cost import CONTRACTIONS, multiply_adds
+from bireme.codegen.cost import CONTRACTIONS, RECURRENT, operations
 from bireme.codegen.files import write_file
 from bireme.frontend import onnx
 from bireme.ir import Graph
 from bireme.targets.registry import find
 
-MODELS = ("mobilenet_v1", "resnet50")
+
+@dataclass(frozen=True)
+class Case:
+    """A line of the table: a zoo model with its options, the sizes of its symbols, and on how many
+    threads it is measured.
+    """
+
+    model: str
+    sizes: Mapping[str, int] = field(default_factory=lambda: {"batch": 1})
+    options: Mapping[str, Any] = field(default_factory=dict)
+    threads: tuple[int, ...] = (1, 2)
+
+
+SEQUENCE = {"batch": 1, "seq": 64}
+CASES = {
+    "mobilenet_v1": Case("mobilenet_v1"),
+    "resnet50": Case("resnet50"),
+    "lstm_stack": Case("lstm_stack", SEQUENCE),
+    "bigru_tagger": Case("bigru_tagger", SEQUENCE),
+    "bigru_tagger, 2 layers": Case(
+        "bigru_tagger", SEQUENCE, {"embedding_dim": 128, "num_layers": 2}
+    ),
+}
 ENGINES = ("bireme", "onnxruntime")
 TOLERANCE = 1e-4
 
@@ -138,25 +160,21 @@ def time_runs(run: Run, feed: Feed, seconds: float) -> float:
     return median(times)
 
 
-def prepare(model: str, folder: Path) -> tuple[Feed, int]:
+def prepare(case: Case, folder: Path) -> tuple[Feed, int]:
     """Writes both engines' files; gives inputs and the number of multiply-adds."""
-    graph = zoo.trace(model, sizes={"batch": 1})
+    graph = zoo.trace(case.model, sizes=case.sizes, **case.options)
     folder.mkdir(parents=True)
     write_file(folder / "model.onnx", onnx.export(graph).SerializeToString())
     data, _ = compile_graph(graph, find("x86"))
     write_file(folder / "model.bireme", data)
-    generator = np.random.default_rng(0)
-    feed = {
-        name: generator.standard_normal(value.type.static_shape, np.float32)
-        for name, value in zip(graph.input_names, graph.inputs, strict=True)
-    }
-    return feed, total_multiply_adds(graph)
+    return zoo.example(case.model, case.sizes, **case.options), total_multiply_adds(graph)
 
 
 def total_multiply_adds(graph: Graph) -> int:
     """Multiply-adds of a graph with known sizes."""
-    counts = [multiply_adds(op) for op in graph.walk() if op.name in CONTRACTIONS]
-    return sum(c for c in counts if isinstance(c, int))
+    counted = CONTRACTIONS | RECURRENT
+    counts = [operations(op) for op in graph.walk() if op.name in counted]
+    return sum(c for c in counts if isinstance(c, int)) // 2
 
 
 def measure_peak(folder: Path) -> float:
@@ -236,8 +254,8 @@ def print_results(results: Sequence[Result]) -> None:
 def main() -> None:
     """Compiles, measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", default=MODELS, help="zoo models with float inputs")
-    parser.add_argument("--threads", type=int, nargs="+", default=(1, 2))
+    parser.add_argument("cases", nargs="*", default=CASES, help=", ".join(CASES))
+    parser.add_argument("--threads", type=int, nargs="+", help="instead of the case's own")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a round")
     parser.add_argument("--json", type=Path, help="also write the results here")
@@ -251,14 +269,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         peak = measure_peak(Path(scratch))
         print(f"peak of one core: {peak:.1f} GFLOP/s float32", flush=True)
-        for model in options.models:
-            feed, products = prepare(model, Path(scratch, model))
-            for threads in options.threads:
-                print(f"measuring {model} with {threads} threads", flush=True)
+        for name in options.cases:
+            case = CASES[name]
+            feed, products = prepare(case, Path(scratch, name))
+            for threads in options.threads or case.threads:
+                print(f"measuring {name} with {threads} threads", flush=True)
                 results += measure(
-                    model,
+                    name,
                     threads,
-                    Path(scratch, model),
+                    Path(scratch, name),
                     feed,
                     products,
                     peak,

@@ -12,6 +12,7 @@ from bireme.zoo.mobilenet_v1 import MobileNetV1, MobileNetV1Config
 from bireme.zoo.registry import MODELS, Entry, create, example, find, specs, trace
 from bireme.zoo.registry import names as list  # noqa: A004 - reads bireme.zoo.list()
 from bireme.zoo.resnet import ResNet, ResNetConfig
+from bireme.zoo.tagger import LstmStack, StackConfig, Tagger, TaggerConfig
 from bireme.zoo.text_classifier import TextClassifier, TextClassifierConfig
 
 __all__ = [
@@ -19,10 +20,14 @@ __all__ = [
     "Bert",
     "BertConfig",
     "Entry",
+    "LstmStack",
     "MobileNetV1",
     "MobileNetV1Config",
     "ResNet",
     "ResNetConfig",
+    "StackConfig",
+    "Tagger",
+    "TaggerConfig",
     "TextClassifier",
     "TextClassifierConfig",
     "create",

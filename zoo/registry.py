@@ -12,7 +12,7 @@ import numpy as np
 
 from bireme.frontend import nn
 from bireme.ir import Array, BiremeError, Graph, SymbolRange, evaluate
-from bireme.zoo import bert, mobilenet_v1, resnet, text_classifier
+from bireme.zoo import bert, mobilenet_v1, resnet, tagger, text_classifier
 from bireme.zoo.initial import spread_constants
 
 
@@ -71,6 +71,21 @@ MODELS: dict[str, Entry] = {
         "Text classifier: embedding, bidirectional LSTM, linear",
         text_classifier.limits,
         text_classifier.ranges,
+    ),
+    "lstm_stack": Entry(
+        tagger.LstmStack,
+        tagger.StackConfig(),
+        tagger.stack_inputs,
+        "Two LSTM layers of width 256",
+        ranges=tagger.ranges,
+    ),
+    "bigru_tagger": Entry(
+        tagger.Tagger,
+        tagger.TaggerConfig(),
+        tagger.tagger_inputs,
+        "Tagger: embedding, bidirectional GRU, linear",
+        tagger.tagger_limits,
+        tagger.ranges,
     ),
 }
 

@@ -22,6 +22,10 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         "lstm_classifier",
         {"vocab_size": 100, "hidden_size": 20, "num_layers": 2, "bidirectional": False},
     ),
+    "tagger": (
+        "bigru_tagger",
+        {"vocab_size": 100, "embedding_dim": 24, "hidden_size": 20, "num_layers": 2},
+    ),
 }
 
 
@@ -42,7 +46,7 @@ def test_fixed_sizes(label: str) -> None:
     compare(bireme.compile(zoo.trace(name, sizes=sizes, **options)), arrays, wanted)
 
 
-@pytest.mark.parametrize("label", ["resnet, basic", "bert", "lstm, two layers"])
+@pytest.mark.parametrize("label", ["resnet, basic", "bert", "lstm, two layers", "tagger"])
 def test_one_program_serves_all_sizes(label: str) -> None:
     name, options = MODELS[label]
     graph = zoo.trace(name, **options)

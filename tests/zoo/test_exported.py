@@ -19,6 +19,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "resnet50": {"image_size": 64, "layers": (1, 1), "num_classes": 10},
     "bert_tiny": {"vocab_size": 100},
     "lstm_classifier": {"vocab_size": 100, "num_layers": 2},
+    "lstm_stack": {"input_size": 24, "hidden_size": 40},
+    "bigru_tagger": {"vocab_size": 100, "embedding_dim": 24, "hidden_size": 40},
 }
 SIZES = {"batch": 2, "seq": 9}
 

@@ -17,12 +17,14 @@ from tests.zoo.peer_values import CASES, Case, inputs
 PEERS: dict[str, Any] = dict(np.load(Path(__file__).parent / "peer_values.npz"))
 
 # Numbers of learnt values: timm (MobileNetV1), torchvision (ResNet), transformers (BERT); the text
-# classifier's is vocabulary x width + two LSTM directions + a linear layer.
+# classifier's is vocabulary x width + two LSTM directions + a linear layer, and so on.
 COUNTS = {
     "bert_base": 109_482_240,
     "bert_small": 28_763_648,
     "bert_tiny": 4_385_920,
+    "bigru_tagger": 10_000 * 256 + 2 * (2 * 3 * 256 * 256 + 2 * 3 * 256) + 512 * 50 + 50,
     "lstm_classifier": 20_000 * 128 + 2 * (2 * 4 * 128 * 128 + 2 * 4 * 128) + 256 * 4 + 4,
+    "lstm_stack": 2 * (2 * 4 * 256 * 256 + 2 * 4 * 256),
     "mobilenet_v1": 4_231_976,
     "mobilenet_v1_025": 470_072,
     "mobilenet_v1_050": 1_331_592,
