@@ -14,6 +14,7 @@ from bireme.ir.dims import minimum, symbol
 from bireme.ir.dtypes import NUMERIC, DType
 from bireme.ir.errors import BiremeError
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
+from bireme.ir.ops._numeric import widen
 from bireme.ir.ops._rules import at_least, has_rank, one_per_axis, rank_at_least
 from bireme.ir.types import TensorType
 
@@ -60,8 +61,7 @@ def _sort_rows_type(t: Typing) -> Sequence[TensorType]:
 def _sort_rows_reference(inputs: Sequence[Array], _attrs: Attrs) -> Sequence[Array]:
     (x,) = inputs
     rows, columns = x.shape
-    if x.dtype == np.bool_:
-        x = x.astype(np.uint8)
+    x = x.astype(np.uint8) if x.dtype == np.bool_ else widen(x)
     if columns == 0:
         return [np.arange(rows, dtype=np.int64), np.arange(rows) == 0]
     # NumPy sorts NaN last; the numbers of equal rows decide, as `lexsort` is stable.
