@@ -22,6 +22,14 @@ def _absent(n: Node, inputs: dict[int, str]) -> None:
             raise BiremeError("BM1003", f"{n.label(place)}: {what} is not supported")
 
 
+def unset(n: Node, *names: str) -> None:
+    """Raises BM1003 for an attribute that asks for something: one above 0."""
+    for name in names:
+        value = n.integer(name, 0)
+        if value > 0:
+            raise BiremeError("BM1003", f"attribute {name!r} = {value} is not supported")
+
+
 def heads_of(n: Node, x: Tensor, heads: int) -> Tensor:
     """`[N, S, heads * size]` → `[N, heads, S, size]`."""
     if x.rank != 3:
@@ -69,13 +77,13 @@ def _cached(n: Node, past: Tensor | None, new: Tensor) -> Tensor:
 
 def _padding(n: Node, place: int, dtype: DType) -> list[Tensor]:
     """A mask `[N, S]` of 1 (kept) and 0 as numbers to add to the scores."""
-    mask = n.get(place)
+    mask, masked = n.get(place), n.number("mask_filter_value", _MASKED)
     if mask is None:
         return []
     if mask.rank != 2:
         raise BiremeError("BM1003", f"a mask of shape {mask.type}; [batch, length] is supported")
     kept = n.b.cast(mask, dtype=dtype)
-    hidden = n.b.mul(n.b.add(n.b.neg(kept), 1.0), n.number("mask_filter_value", _MASKED))
+    hidden = n.b.mul(n.b.add(n.b.neg(kept), 1.0), masked)
     return [reshape(n.b, hidden, (mask.shape[0], 1, 1, mask.shape[1]))]
 
 
@@ -106,6 +114,8 @@ def _multi_head(n: Node) -> list[Tensor]:
 
 def _self_attention(n: Node) -> list[Tensor | None]:
     _absent(n, {6: "a cache in a shared buffer"})
+    unset(n, "do_rotary", "past_present_share_buffer")
+    n.integer("rotary_embedding_dim", 0)  # matters to `do_rotary` only
     x, past, heads = n[0], n.get(4), n.integer("num_heads")
     joined = n.b.matmul(x, n[1])
     if n.get(2) is not None:

@@ -6,7 +6,7 @@ from bireme.frontend.onnx.emit import Tensor, scalar, sizes
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.elementwise import cast
 from bireme.frontend.onnx.ops.gather import index
-from bireme.frontend.onnx.ops.microsoft_attention import heads_of, line, scale_of
+from bireme.frontend.onnx.ops.microsoft_attention import heads_of, line, scale_of, unset
 from bireme.frontend.onnx.ops.shape import cut, expand, pad, reshape, transpose
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType
@@ -74,11 +74,17 @@ def _grouped_query(n: Node) -> list[Tensor]:
     how many tokens it has now, less one; its new ones are put behind the earlier ones.
     """
     heads, shared = n.integer("num_heads"), n.integer("kv_num_heads")
-    for place in range(11, 15):
+    for place in range(11, 17):
         if n.get(place) is not None:
             raise BiremeError("BM1003", f"{n.label(place)} is not supported")
-    if n.flag("smooth_softmax") or n.integer("qk_output", 0):
-        raise BiremeError("BM1003", "attribute 'smooth_softmax' or 'qk_output' is not supported")
+    unset(n, "kv_cache_bit_width", "qk_output", "sliding_window_cache", "smooth_softmax")
+    for name in ("k_quant_type", "v_quant_type"):
+        n.choice(name, "NONE", ("NONE",))
+    for name in ("k_norm_epsilon", "q_norm_epsilon", "qk_norm_epsilon"):
+        n.number(name, 0.0)  # of inputs that are absent
+    if not n.flag("causal", True):
+        raise BiremeError("BM1003", "attribute 'causal' = 0 is not supported")
+    interleaved = n.flag("rotary_interleaved")
     q, k, v = _operands(n, heads, shared)
     steps = q.shape[2]
     counts = cast(n, reshape(n.b, n[5], (q.shape[0], 1)), DType.I64)
@@ -86,7 +92,6 @@ def _grouped_query(n: Node) -> list[Tensor]:
     places = n.b.add(before, reshape(n.b, line(n, steps, 1), (1, steps)))
     if n.flag("do_rotary"):
         positions = places if n.get(9) is None else index(n, n[9])
-        interleaved = n.flag("rotary_interleaved")
         q = _rotated(n, q, positions, n[7], n[8], interleaved)
         k = _rotated(n, k, positions, n[7], n[8], interleaved)
     k, v = (_appended(n, n.get(i), t, before) for i, t in ((3, k), (4, v)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from bireme.ir import Array
+from bireme.ir import Array, BiremeError
 from tests.frontend.onnx.support import onnxruntime_run, random, run
 
 
@@ -348,3 +348,35 @@ def test_lstm_with_weights_of_8_bits(direction: str, by_gate: bool) -> None:
     for name in expected:
         assert found[name].shape == expected[name].shape
         np.testing.assert_allclose(found[name], expected[name], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "ok"),
+    [
+        ({"smooth_softmax": 0, "k_quant_type": "NONE", "causal": 1}, True),
+        ({"smooth_softmax": 1}, False),
+        ({"causal": 0}, False),
+        ({"k_quant_type": "PER_TENSOR"}, False),
+    ],
+)
+def test_attributes_that_ask_for_nothing_are_taken(
+    op: str, attrs: dict[str, Any], ok: bool
+) -> None:
+    inputs = {
+        "q": random(1, 2, 64),
+        "k": random(1, 2, 32, seed=1),
+        "v": random(1, 2, 32, seed=2),
+        "past_k": random(1, 2, 0, 16),
+        "past_v": random(1, 2, 0, 16),
+        "counts": np.array([1], np.int32),
+        "total": np.array([2], np.int32),
+    }
+    model, feed = single(
+        "GroupQueryAttention", inputs, ("total",), num_heads=4, kv_num_heads=2, **attrs
+    )
+    if ok:
+        assert run(model, feed)["y0"].shape == (1, 2, 64)
+        return
+    with pytest.raises(BiremeError) as caught:
+        run(model, feed)
+    assert next(iter(attrs)) in caught.value.detail
