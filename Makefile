@@ -33,7 +33,7 @@ CMAKE_FLAGS_asan := -DCMAKE_BUILD_TYPE=Debug -DBIREME_SANITIZE=address,undefined
 CMAKE_FLAGS_tsan := -DCMAKE_BUILD_TYPE=Debug -DBIREME_SANITIZE=thread -DBIREME_SHARED=OFF
 BUILDS := native asan tsan
 
-.PHONY: help demo test setup lint format native-test python-test bench conformance size fuzz docs lock clean
+.PHONY: help demo test setup lint format native-test python-test bench conformance size fuzz fuzz-artefacts fuzz-onnx fuzz-graphs docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -69,7 +69,9 @@ conformance: setup ## the ONNX backend node tests, by operator; writes docs/conf
 size: $(DONE)/native ## size of the runtime in a stripped program
 	$(BIN)/python -m tools.size
 
-fuzz: $(DONE)/packages ## feed the artefact loader with damaged files for FUZZ_SECONDS
+fuzz: fuzz-artefacts fuzz-onnx fuzz-graphs ## look for faults, FUZZ_SECONDS with each fuzzer
+
+fuzz-artefacts: $(DONE)/packages ## feed the artefact loader with damaged files
 	@tools/host_packages.sh build fuzz
 	cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 		-DBIREME_FUZZ=ON -DBIREME_SANITIZE=address,undefined -DBIREME_SHARED=OFF
@@ -77,16 +79,24 @@ fuzz: $(DONE)/packages ## feed the artefact loader with damaged files for FUZZ_S
 	mkdir -p build/fuzz/corpus
 	build/fuzz/runtime/model_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 build/fuzz/corpus
 
+fuzz-onnx: setup $(DONE)/fuzz-packages ## feed the ONNX importer with mutated models
+	$(BIN)/python -m tests.frontend.onnx.fuzz.guided -max_total_time=$(FUZZ_SECONDS)
+
+fuzz-graphs: setup ## compile random graphs and compare them with the reference
+	$(BIN)/python -m tests.random passes --seconds $(FUZZ_SECONDS) --jobs $(JOBS)
+	$(BIN)/python -m tests.random compiled --seconds $(FUZZ_SECONDS) --jobs $(JOBS)
+
 docs: setup ## write the generated pages of docs/
 	$(BIN)/python -m tools.generate_docs
 
-LOCK := build/uv/bin/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes \
+LOCK := build/uv/bin/uv pip compile --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --quiet
 
 lock: ## pin the whole dependency tree of pyproject.toml in requirements/
 	@test -x build/uv/bin/uv || { $(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv==0.13.9; }
-	$(LOCK) --output-file requirements/runtime.txt
-	$(LOCK) --group dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --output-file requirements/runtime.txt
+	$(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt
+	$(LOCK) --group fuzz --output-file requirements/fuzz.txt
 
 clean: ## remove build outputs; the virtual environment stays
 	rm -rf build dist
@@ -99,6 +109,10 @@ $(DONE)/packages: requirements/dev.txt tools/host_packages.sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing the locked packages into .venv"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	@mkdir -p $(@D) && touch $@
+
+$(DONE)/fuzz-packages: $(DONE)/packages requirements/fuzz.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/fuzz.txt
 	@mkdir -p $(@D) && touch $@
 
 $(DONE)/editable: $(DONE)/packages pyproject.toml $(NATIVE_SOURCES)

@@ -13,7 +13,13 @@ from tools.package_view import ROOT
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RUNTIME: list[str] = PROJECT["project"]["dependencies"]
 GROUPS: dict[str, list[Any]] = PROJECT["dependency-groups"]
-DEV = [line for lines in GROUPS.values() for line in lines if isinstance(line, str)]
+FUZZ: list[str] = GROUPS["fuzz"]
+DEV = [
+    line
+    for name, lines in GROUPS.items()
+    for line in lines
+    if isinstance(line, str) and name != "fuzz"
+]
 
 
 def normal(name: str) -> str:
@@ -29,18 +35,21 @@ def lock(name: str) -> list[str]:
     return (ROOT / "requirements" / name).read_text().splitlines()
 
 
-@pytest.mark.parametrize("lines", [RUNTIME, DEV, PROJECT["build-system"]["requires"]])
+@pytest.mark.parametrize("lines", [RUNTIME, DEV, FUZZ, PROJECT["build-system"]["requires"]])
 def test_direct_dependencies_are_pinned_exactly(lines: list[str]) -> None:
     assert len(pins(lines)) == len(lines)
 
 
-@pytest.mark.parametrize(("lines", "name"), [(RUNTIME, "runtime.txt"), (RUNTIME + DEV, "dev.txt")])
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [(RUNTIME, "runtime.txt"), (RUNTIME + DEV, "dev.txt"), (FUZZ, "fuzz.txt")],
+)
 def test_the_lock_agrees_with_the_project(lines: list[str], name: str) -> None:
     locked = pins(lock(name))
     assert {k: v for k, v in pins(lines).items() if locked.get(k) != v} == {}
 
 
-@pytest.mark.parametrize("name", ["runtime.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["runtime.txt", "dev.txt", "fuzz.txt"])
 def test_the_lock_holds_only_pins_and_hashes(name: str) -> None:
     """No index, no path: the lock works wherever pip is set up."""
     line = re.compile(r"[a-z0-9-]+==[^ ]+ \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
@@ -61,7 +70,7 @@ def test_build_requirements_agree_with_the_lock() -> None:
 def test_every_direct_dependency_has_its_reason() -> None:
     page = (ROOT / "docs" / "dependencies.md").read_text()
     listed = {normal(n) for n in re.findall(r"`([A-Za-z0-9_.-]+)`", page)}
-    assert set(pins(RUNTIME + DEV)) - listed == set()
+    assert set(pins(RUNTIME + DEV + FUZZ)) - listed == set()
 
 
 def test_torch_is_not_locked() -> None:

@@ -2,9 +2,11 @@
 
     python -m tests.frontend.onnx.fuzz.guided -max_total_time=60
 
-Options are those of libFuzzer. Models that reach new lines are kept in `build/fuzz/onnx/corpus`, one
-that breaks a promise is written to `build/fuzz/onnx`. Mutation is that of `mutate.py`: libFuzzer's
-own would hardly ever leave a model that can be parsed.
+Options are those of libFuzzer. Models that reach new lines are kept in `build/fuzz/onnx/corpus`,
+one that breaks a promise is written to `build/fuzz/onnx`. Mutation is that of `mutate.py`:
+libFuzzer's own would hardly ever leave a model that can be parsed.
+
+atheris is in `requirements/fuzz.txt`; `make fuzz` installs it.
 """
 
 from __future__ import annotations
