@@ -1,7 +1,7 @@
 """Draws random graphs until time is out or one breaks a property.
 
     python -m tests.random passes --seconds 60
-    python -m tests.random compiled --seconds 60 --seed 1234
+    python -m tests.random compiled --seconds 60 --seed 1234 --jobs 2
 
 Prints how many graphs were tried. A graph that breaks the property is made as plain as possible and
 printed as Python, to be given to the property again (`properties.py`); the exit code is then 1.
@@ -10,6 +10,7 @@ printed as Python, to be given to the property again (`properties.py`); the exit
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -58,12 +59,24 @@ def batch(name: str, number: int, end: float) -> int:
     return tried
 
 
+def spread(options: argparse.Namespace) -> int:
+    """Runs several processes at once, far enough apart to draw different graphs."""
+    command = [sys.executable, "-m", "tests.random", options.property]
+    command += ["--seconds", str(options.seconds), "--seed"]
+    seeds = [options.seed + (job << 20) for job in range(options.jobs)]
+    running = [subprocess.Popen([*command, str(each)]) for each in seeds]
+    return max(process.wait() for process in running)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("property", choices=PROPERTIES)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=time.time_ns() % (1 << 32))
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each with its own seeds")
     options = parser.parse_args()
+    if options.jobs > 1:
+        return spread(options)
     end = time.monotonic() + options.seconds
     number, tried = options.seed, 0
     while time.monotonic() < end:

@@ -7,7 +7,7 @@ from typing import Any
 from bireme.ir import OPS, DType, Fusion
 from bireme.ir.opdef import AttrKind
 from tests.random.example import Fill
-from tests.random.net import DTYPES, Held, Net
+from tests.random.net import DTYPES, MOVED, Held, Net
 
 # A small difference of the operand can make a large one of the result.
 _STEPS = frozenset({
@@ -51,13 +51,16 @@ def shift(net: Net, name: str) -> list[Held]:
 
 def cast(net: Net, name: str) -> list[Held]:
     """From floats to integers only inside the range, where the result is defined."""
-    target = net.choose(DTYPES)
+    target = net.choose(MOVED)
     x = net.pick()
     assert x is not None
+    if target.is_narrow or not target.is_float:
+        x = net.pick([x.dtype], exact=True)
+        assert x is not None
     if not x.dtype.is_float or target.is_float:
         return net.emit(name, [x], dtype=target)
-    x = net.pick([x.dtype], exact=True)
-    assert x is not None
+    if net.special or x.dtype.is_narrow or target.is_narrow:
+        return []
     if target is not DType.BOOL:
         low = constant(net, x.dtype, -100 if target.is_signed else 0)
         for limited in net.emit("maximum", [x, low]):
@@ -79,6 +82,8 @@ def quantize(net: Net, name: str) -> list[Held]:
     kinds = [t for t in DTYPES if t in OPS[name].operands[0].dtypes]
     x = net.pick(kinds, exact=True)
     assert x is not None
+    if net.special:
+        return []
     scale = x.dtype if x.dtype.is_float else DType.F32
     point = net.choose([DType.U8, DType.I8, DType.I16, DType.U16])
     return _scaled(net, name, x, scale, point)

@@ -20,9 +20,10 @@ _FLOAT = re.compile(r"([0-9?]x|tensor<|dtype = )(bf16|f16|f32|f64)\b")
 class Fill:
     """How the elements of an input or a constant, of type `dtype`, are chosen.
 
-    `kind` is `normal` (floats around 0, small integers), `wide` (the whole range of the type),
-    `positive` (0.5 to 2), `range` (integers from `low` up to, not including, `high`), `full`
-    (all `low`) or `shuffled` (0, 1, 2, ... in random order along the first axis).
+    `kind` is `normal` (floats around 0, small integers), `special` (floats, of which some are NaN,
+    infinite or 0), `wide` (the whole range of the type), `positive` (0.5 to 2), `range` (integers
+    from `low` up to, not including, `high`), `full` (all `low`) or `shuffled` (0, 1, 2, ... in
+    random order along the first axis).
     """
 
     kind: str = "normal"
@@ -42,14 +43,20 @@ def _normal(fill: Fill, dtype: DType, shape: tuple[int, ...], rng: np.random.Gen
         return rng.standard_normal(shape)
     if dtype is DType.BOOL:
         return rng.integers(0, 2, shape)
-    return rng.integers(-7 if dtype.is_signed else 0, 8, shape)
+    low, high = dtype.limits
+    return rng.integers(max(low, -7), min(high, 7), shape, endpoint=True)
 
 
 def _wide(fill: Fill, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     if not dtype.is_integer:
         return _normal(fill, dtype, shape, rng)
-    limits = np.iinfo(dtype.numpy)
-    return rng.integers(limits.min, limits.max, shape, dtype.numpy, endpoint=True)
+    low, high = dtype.limits
+    return rng.integers(low, high, shape, np.int64 if low else np.uint64, endpoint=True)
+
+
+def _special(fill: Fill, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    numbers = rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0], shape)
+    return np.where(rng.random(shape) < 0.2, numbers, rng.standard_normal(shape))
 
 
 def _shuffled(fill: Fill, dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
@@ -59,6 +66,7 @@ def _shuffled(fill: Fill, dtype: DType, shape: tuple[int, ...], rng: np.random.G
 
 _FILLS = {
     "normal": _normal,
+    "special": _special,
     "wide": _wide,
     "positive": lambda fill, dtype, shape, rng: rng.uniform(0.5, 2, shape),
     "range": lambda fill, dtype, shape, rng: rng.integers(fill.low, fill.high, shape),

@@ -65,7 +65,7 @@ def _judged(array: Array, wide: Array, narrow: Array) -> Expected:
     finite = np.abs(exact[np.isfinite(exact)])
     scale = float(finite.max()) if finite.size else 0.0
     with np.errstate(all="ignore"):
-        bound = TOLERANCE[DType.of(array)] * (np.abs(exact) + scale)
+        bound = TOLERANCE.get(DType.of(array), 0.0) * (np.abs(exact) + scale)
         unsure = np.abs(exact - wide) + np.abs(exact - narrow) * _FINER
     same = (exact == wide) | np.isnan(exact) & np.isnan(wide)
     judged = same | (unsure * _MARGIN <= bound)

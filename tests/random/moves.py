@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from bireme.ir import Dim, DType
 from tests.random.elementwise import constant
 from tests.random.example import Fill
-from tests.random.net import DTYPES, MOST_ELEMENTS, Held, Net
+from tests.random.net import DTYPES, MOST_ELEMENTS, MOVED, Held, Net
 
 NUMBERS = [t for t in DTYPES if t is not DType.BOOL]
 
 
 def reshape(net: Net, name: str) -> list[Held]:
     """Axes of size 1 put in or left out, neighbours merged, a size split, everything flat."""
-    x = net.ranked(DTYPES, 0, 4)
+    x = net.ranked(MOVED, 0, 4)
     shape = list(x.shape)
     kind = net.choose(["insert", "merge", "split", "flat", "drop"])
     if kind == "merge" and len(shape) > 1:
@@ -36,14 +36,14 @@ def reshape(net: Net, name: str) -> list[Held]:
 
 
 def transpose(net: Net, name: str) -> list[Held]:
-    x = net.ranked(DTYPES, 2)
+    x = net.ranked(MOVED, 2)
     rest = list(range(x.type.rank))
     perm = [rest.pop(net.number(0, len(rest) - 1)) for _ in range(x.type.rank)][::-1]
     return net.emit(name, [x], perm=perm)
 
 
 def slice_(net: Net, name: str) -> list[Held]:
-    x = net.ranked(DTYPES, 1)
+    x = net.ranked(MOVED, 1)
     starts: list[Dim] = []
     sizes: list[Dim] = []
     steps: list[int] = []
@@ -78,7 +78,7 @@ def _part(net: Net, size: Dim) -> tuple[Dim, Dim, int]:
 
 
 def pad(net: Net, name: str) -> list[Held]:
-    x = net.ranked(DTYPES, 1)
+    x = net.ranked(MOVED, 1)
     mode = net.choose(["constant", "edge", "reflect", "wrap"])
     room = {"constant": lambda n: 3, "edge": lambda n: 3 if n else 0,
             "reflect": lambda n: max(n - 1, 0), "wrap": lambda n: n}[mode]  # fmt: skip
@@ -92,7 +92,7 @@ def pad(net: Net, name: str) -> list[Held]:
 
 def expand(net: Net, name: str) -> list[Held]:
     """Sizes 1 made larger, axes put in front."""
-    x = net.ranked(DTYPES, 0, 3)
+    x = net.ranked(MOVED, 0, 3)
     known: list[Dim] = [2, 3, 1, 5, 0, *(d for h in net.pool for d in h.shape if d != 1)]
     shape = [net.choose(known) if d == 1 else d for d in x.shape]
     shape = [net.choose(known) for _ in range(net.number(0, 2))] + shape
@@ -102,13 +102,13 @@ def expand(net: Net, name: str) -> list[Held]:
 
 
 def tile(net: Net, name: str) -> list[Held]:
-    x = net.ranked(DTYPES, 1, 4)
+    x = net.ranked(MOVED, 1, 4)
     return net.emit(name, [x], repeats=[net.choose([1, 2, 3, 0]) for _ in x.shape])
 
 
 def concat(net: Net, name: str) -> list[Held]:
     """Of values of one element type that agree but for one axis."""
-    x = net.ranked(DTYPES, 1)
+    x = net.ranked(MOVED, 1)
     axis = net.number(0, x.type.rank - 1)
     parts = [x]
     for _ in range(net.number(0, 3)):
@@ -158,14 +158,14 @@ def _indices(net: Net, size: Dim, shape: list[Dim]) -> Held | None:
 
 
 def gather(net: Net, name: str) -> list[Held]:
-    data = net.ranked(DTYPES, 1)
+    data = net.ranked(MOVED, 1)
     axis = net.number(0, data.type.rank - 1)
     indices = _indices(net, data.shape[axis], list(net.shape(0, 2)))
     return [] if indices is None else net.emit(name, [data, indices], axis=axis)
 
 
 def gather_elements(net: Net, name: str) -> list[Held]:
-    data = net.ranked(DTYPES, 1)
+    data = net.ranked(MOVED, 1)
     axis = net.number(0, data.type.rank - 1)
     shape = list(data.shape)
     shape[axis] = net.choose([shape[axis], 1, 3, 7])
@@ -174,7 +174,7 @@ def gather_elements(net: Net, name: str) -> list[Held]:
 
 
 def gather_nd(net: Net, name: str) -> list[Held]:
-    data = net.ranked(DTYPES, 1)
+    data = net.ranked(MOVED, 1)
     batch = net.choose([b for b in (0, 1) if b < data.type.rank])
     depth = net.number(0, data.type.rank - batch)
     rows = [*data.shape[:batch], *net.shape(1 - batch, 1)]
@@ -192,7 +192,7 @@ def _rows(net: Net, data: Held, first: int, rows: list[Dim], depth: int) -> Held
 
 
 def scatter_elements(net: Net, name: str) -> list[Held]:
-    data = net.ranked(DTYPES, 1)
+    data = net.ranked(MOVED, 1)
     axis = net.number(0, data.type.rank - 1)
     reduction = _reduction(net, data.dtype)
     if reduction == "none":  # every index once
@@ -219,7 +219,7 @@ def scatter_elements(net: Net, name: str) -> list[Held]:
 
 
 def scatter_nd(net: Net, name: str) -> list[Held]:
-    data = net.ranked(DTYPES, 1)
+    data = net.ranked(MOVED, 1)
     reduction = _reduction(net, data.dtype)
     depth = 1 if reduction == "none" else net.number(0, data.type.rank)
     if reduction == "none":
@@ -237,7 +237,7 @@ def scatter_nd(net: Net, name: str) -> list[Held]:
 
 
 def _reduction(net: Net, dtype: DType) -> str:
-    options = ["none"] if dtype is DType.BOOL else ["none", "add", "max", "min", "mul"]
+    options = ["none"] if dtype not in NUMBERS else ["none", "add", "max", "min", "mul"]
     return str(net.choose(options))
 
 
@@ -252,7 +252,7 @@ def _of_shape(net: Net, dtype: DType, shape: list[Dim]) -> Held:
 
 
 def reverse_sequence(net: Net, name: str) -> list[Held]:
-    x = net.ranked(DTYPES, 2)
+    x = net.ranked(MOVED, 2)
     batch = net.number(0, x.type.rank - 1)
     time = net.choose([a for a in range(x.type.rank) if a != batch])
     lengths = net.leaf(net.choose([DType.I64, DType.I32]), (x.shape[batch],), Fill("range", 0, 9))

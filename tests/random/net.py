@@ -25,6 +25,7 @@ from bireme.ir import (
     symbol,
 )
 from bireme.ir.dims import symbols_of
+from bireme.ir.dtypes import NARROW
 from tests.random.example import Fill
 
 N, M = symbol("n"), symbol("m")
@@ -36,7 +37,9 @@ DTYPES = (
     DType.F32, DType.I32, DType.I64, DType.BOOL, DType.F64, DType.F16, DType.BF16,
     DType.U8, DType.I8, DType.I16, DType.U16, DType.U32, DType.U64,
 )  # fmt: skip
-DIMS: tuple[Dim, ...] = (2, 3, 1, N, 4, 5, M, 7, 8, 16, 17, N, 13, 6, 9, 0)
+# What ops that only move elements take.
+MOVED = (*DTYPES, *DTYPES, *NARROW)
+DIMS: tuple[Dim, ...] = (2, 3, 1, N, 4, 5, M, 7, 8, 16, 17, N, 13, 32, 33, 6, 9, 0, 64, 100)
 RANKS = (2, 1, 3, 4, 0)
 
 # Float results that are the same bits whatever the order of sums, when their operands are.
@@ -86,6 +89,8 @@ class Net:
     pool: list[Held] = field(default_factory=list)
     fills: dict[str, Fill] = field(default_factory=dict)
     depth: int = 0
+    # Whether floats are NaN, infinite and 0 here and there.
+    special: bool = False
     # Sizes that the data decides: the most they can be, at each assignment of `sizes`.
     decided: dict[str, list[int]] = field(default_factory=dict)
 
@@ -181,10 +186,12 @@ class Net:
         if constant and self.flag():
             special = [1, 0, 2] + ([-1] if dtype.is_signed else [])
             return Fill("full", self.choose(special) if dtype is not DType.BOOL else 1)
-        return Fill(self.choose(["normal", "wide"])) if dtype.is_integer else Fill()
+        if dtype.is_float:
+            return Fill("special" if self.special else "normal")
+        return Fill(self.choose(["normal", "wide"]))
 
     def pick(
-        self, dtypes: Sequence[DType] = DTYPES, test: Test | None = None, *, exact: bool = False
+        self, dtypes: Sequence[DType] = MOVED, test: Test | None = None, *, exact: bool = False
     ) -> Held | None:
         """A value that fits: the latest first, or a new leaf. None when no leaf was found."""
         found = [
@@ -195,7 +202,7 @@ class Net:
         index = self.number(0, len(found))
         if index < len(found):
             return found[index]
-        tensor = TensorType(self.choose([t for t in DTYPES if t in dtypes]), self.shape())
+        tensor = TensorType(self.choose([t for t in MOVED if t in dtypes]), self.shape())
         return self.leaf(tensor.dtype, tensor.shape) if test is None or test(tensor) else None
 
     def ranked(
@@ -204,7 +211,7 @@ class Net:
         """A value with a rank in the range."""
         held = self.pick(dtypes, lambda t: least <= t.rank <= most, exact=exact)
         if held is None:
-            dtype = self.choose([t for t in DTYPES if t in dtypes])
+            dtype = self.choose([t for t in MOVED if t in dtypes])
             held = self.leaf(dtype, self.shape(least, most))
         return held
 
