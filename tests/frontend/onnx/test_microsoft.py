@@ -359,9 +359,7 @@ def test_lstm_with_weights_of_8_bits(direction: str, by_gate: bool) -> None:
         ({"k_quant_type": "PER_TENSOR"}, False),
     ],
 )
-def test_attributes_that_ask_for_nothing_are_taken(
-    op: str, attrs: dict[str, Any], ok: bool
-) -> None:
+def test_attributes_that_ask_for_nothing_are_taken(attrs: dict[str, Any], ok: bool) -> None:
     inputs = {
         "q": random(1, 2, 64),
         "k": random(1, 2, 32, seed=1),
