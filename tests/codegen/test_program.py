@@ -8,6 +8,7 @@ import pytest
 import bireme as bm
 from bireme.codegen.compiler import Options
 from bireme.ir import Builder, DType, Graph, TensorType, symbol
+from bireme.ir.dtypes import NARROW
 from bireme.ir.reference import run
 from bireme.runtime import RuntimeFault
 
@@ -222,3 +223,30 @@ def test_a_result_without_elements():
     b = Builder(graph)
     graph.set_outputs([("y", b.reduce_sum(x, axes=(0,))), ("z", b.relu(x))])
     compare(graph, {"x": randoms(2, 0, 4)})
+
+
+@pytest.mark.parametrize("dtype", NARROW, ids=lambda d: d.label)
+def test_narrow_types_go_in_and_come_out(dtype):
+    """As arrays of `ml_dtypes`, also weights, views and what a kernel moves."""
+    data = np.arange(16, dtype=np.uint8).reshape(4, 4) & ((1 << dtype.value_bits) - 1)
+    graph = Graph()
+    x = graph.add_input("x", TensorType(dtype, (N, 4)))
+    b = Builder(graph)
+    weight = b.constant(data.view(dtype.numpy), "w")
+    graph.set_outputs(
+        [
+            ("same", b.reshape(x, shape=(2, N * 2))),
+            ("data", weight),
+            ("turned", b.transpose(b.concat(x, weight, axis=0), perm=(1, 0))),
+            ("wide", b.cast(x, dtype=F32)),
+        ]
+    )
+    program = bm.compile(graph, TARGET, options=Options(verify=True, jobs=0))
+    feed = {"x": data[::-1, ::-1].copy()[:3].view(dtype.numpy)}
+    results = program(feed)
+    for name, expected in run(graph, feed).items():
+        assert results[name].dtype == expected.dtype
+        np.testing.assert_array_equal(results[name].view(np.uint8), expected.view(np.uint8))
+    with pytest.raises(RuntimeFault) as caught:
+        program({"x": data})
+    assert dtype.label in caught.value.message
