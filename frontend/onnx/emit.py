@@ -45,10 +45,11 @@ class Tensor:
     `known` is its data where that is known: an array of the element type, or an object array of
     dimension expressions and numbers. `value` is its place in the graph, if it has one by now.
     `guess` marks what comes from the stand-in for a refused node's result. `items` is None but for
-    a sequence, which has a type only for form's sake.
+    a sequence, which has a type only for form's sake; an item that is `stacked` stands for as many
+    as it has rows.
     """
 
-    __slots__ = ("guess", "items", "known", "name", "type", "value")
+    __slots__ = ("guess", "items", "known", "name", "stacked", "type", "value")
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Tensor:
         self.name = name
         self.guess = False
         self.items: list[Tensor] | None = None
+        self.stacked = False
 
     @property
     def dtype(self) -> DType:
@@ -103,9 +105,16 @@ def sizes(dims: Sequence[Dim], dtype: DType = DType.I64) -> Tensor:
 
 
 def sequence(items: Sequence[Tensor]) -> Tensor:
-    """A sequence of tensors, of a length known while importing."""
+    """A sequence of tensors."""
     result = Tensor(TensorType(DType.BOOL, ()))
     result.items = list(items)
+    return result
+
+
+def stacked(tensor: Tensor) -> Tensor:
+    """The rows of `tensor` as items of a sequence."""
+    result = Tensor(tensor.type, tensor.value, tensor.known, tensor.name)
+    result.guess, result.stacked = tensor.guess, True
     return result
 
 
@@ -126,7 +135,7 @@ class Emitter:
         self._always = block is None
         self._node = ""
         # Sizes that the data decides: those with a value here, and of them those of regions alone.
-        self._sizes: set[str] = set()
+        self.known_sizes: set[str] = set()
         self._inner_sizes: set[str] = set()
         self._builder = Builder(graph, block=block)
         self._root = Builder(graph)
@@ -134,7 +143,7 @@ class Emitter:
     def inner(self, block: Block, node: str) -> Emitter:
         """An emitter into the block of a region."""
         inner = Emitter(self.graph, self.bounds, block).at(node)
-        inner._sizes |= self._sizes
+        inner.known_sizes |= self.known_sizes
         inner._inner_sizes |= self._inner_sizes
         return inner
 
@@ -162,10 +171,11 @@ class Emitter:
         values = [self.value(t) for t in operands]
         made = self._builder.op(name, values, blocks, **attrs)
         results = _results(made, operands)
-        for name in sorted(self.data_sizes(*(t.type for t in results)) - self._sizes):
+        for size in sorted(self.data_sizes(*(t.type for t in results)) - self.known_sizes):
+            made.erase()
             raise BiremeError(
                 "BM1003",
-                f"the data decides the size {name} inside of a branch or a loop's body, and a "
+                f"the data decides the size {size} inside of a branch or a loop's body, and a "
                 "result outside depends on it",
                 hint="give the results of both branches, or of all steps, one shape",
             )
@@ -177,14 +187,14 @@ class Emitter:
             ends = (count.dims[0], *x.shape[1:])
             return self.slice(x, starts=(0,) * x.rank, sizes=ends, steps=(1,) * x.rank)
         name = self.bounds.add(identifier(self._node) or "count", x.shape[0])
-        self._sizes.add(name)
+        self.known_sizes.add(name)
         self._inner_sizes |= set() if self._always else {name}
         (result,) = self.op("prefix", [x, count], symbol=name)
         return result
 
     def data_sizes(self, *tensors: TensorType) -> set[str]:
         """Symbols of sizes that the data decides, in types."""
-        return set().union(*(t.symbols for t in tensors)) & self.bounds.data_sizes
+        return set().union(*(t.symbols for t in tensors)) & self.bounds.data_sizes.keys()
 
     def block(self, arguments: Sequence[TensorType] = ()) -> Block:
         """A detached block for a region."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import GraphProto
 
-from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar, sizes
+from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar, sequence, sizes, stacked
 from bireme.frontend.onnx.node import Node
+from bireme.frontend.onnx.ops.sequence import growing
 from bireme.frontend.onnx.ops.shape import cut, reshape, transpose, unsqueeze
 from bireme.frontend.onnx.ops.table import Table
 from bireme.frontend.onnx.report import RefusedError
@@ -83,13 +84,13 @@ class _Loop:
             steps = 0
         if isinstance(steps, int) and steps <= 0:
             return self._unrolled(0)
-        if any(t.items is not None for t in self.carried):
-            if isinstance(steps, int) and started:
-                return self._unrolled(steps)
-            raise BiremeError("BM1003", "a loop of unknown length that carries a sequence")
         if steps is not None and started is not None:
             return self._counted(steps)
         return self._while()
+
+    @property
+    def _has_sequence(self) -> bool:
+        return any(t.items is not None for t in self.carried)
 
     def _run(
         self, emitter: Emitter, step: Tensor, condition: Tensor, carried: Sequence[Tensor]
@@ -100,10 +101,12 @@ class _Loop:
     def _counted(self, steps: Dim) -> list[Tensor]:
         """A number of steps known as a size, unless the body itself can end the loop."""
         n = self.n
-        types = [t.type for t in self.carried]
-        block = n.b.block([*types, TensorType(DType.I64, ())])
+        plain = [t for t in self.carried if t.items is None]
+        block = n.b.block([*(t.type for t in plain), TensorType(DType.I64, ())])
         inner = n.b.inner(block, n.name)
-        *carried, step = _arguments(block)
+        *arguments, step = _arguments(block)
+        given = iter(arguments)
+        carried = [next(given) if t.items is None else sequence([growing()]) for t in self.carried]
         try:
             condition, *results = self._run(inner, step, scalar(1, DType.BOOL), carried)
             if any(not r.supported for r in self.reports[self.before :]):
@@ -111,17 +114,29 @@ class _Loop:
             if condition.array is None or not bool(condition.array):
                 return self._while()
             self._check_shapes(results)
-            inner.end(results)
+            pairs = list(zip(carried, results, strict=False))
+            added = [_added(*pair) for pair in pairs if pair[0].items is not None]
+            kept = [after for before, after in pairs if before.items is None]
+            rows = results[len(carried) :]
+            inner.end([*kept, *(item for items in added for item in items), *rows])
             line = n.b.at(n.name).iota(shape=(steps,), axis=0, dtype=DType.I64)
-            return n.b.region("scan", [*self.carried, line], [block], carries=len(carried))
+            made = iter(n.b.region("scan", [*plain, line], [block], carries=len(plain)))
+            finals = {i: next(made) for i, t in enumerate(carried) if t.items is None}
+            places = (i for i, t in enumerate(carried) if t.items is not None)
+            for i, items in zip(places, added, strict=True):
+                columns = [next(made) for _ in items]
+                finals[i] = sequence([*(self.carried[i].items or ()), *_interleaved(n, columns)])
+            return [*(finals[i] for i in range(len(carried))), *made]
         except (BiremeError, RefusedError):
-            if isinstance(steps, int) and steps <= _MOST_UNROLLED:
+            if isinstance(steps, int) and (steps <= _MOST_UNROLLED or self._has_sequence):
                 return self._unrolled(steps)
             raise
 
     def _check_shapes(self, results: Sequence[Tensor]) -> None:
         """Raises BM2004 when a step surely changes the shape of a carried value."""
         for before, after in zip(self.carried, results, strict=False):
+            if before.items is not None:
+                continue
             sizes = zip(before.shape, after.shape, strict=False)
             if before.rank != after.rank or any(
                 self.n.b.bounds.equal(a, b) is False for a, b in sizes
@@ -216,6 +231,8 @@ class _Loop:
 
     def _while(self) -> list[Tensor]:
         n = self.n
+        if self._has_sequence:
+            raise BiremeError("BM1003", "a loop of unknown length that carries a sequence")
         if self.rows:
             return self._stacked()
         zero, true = scalar(0, DType.I64), scalar(1, DType.BOOL)
@@ -236,6 +253,24 @@ class _Loop:
         inner.at(n.name)
         inner.end([inner.add(step, 1), reshape(inner, condition, ()), *results])
         return n.b.at(n.name).region("while", first, [test, body])[2:]
+
+
+def _added(before: Tensor, after: Tensor) -> list[Tensor]:
+    """What a step appends to a sequence. Raises BM1003 when it does anything else to it."""
+    started, ended = before.items or [], after.items or []
+    added = ended[len(started) :]
+    if ended[: len(started)] != started or any(item.stacked or item.items is not None for item in added):
+        raise BiremeError("BM1003", "a loop does more to a sequence than append to it")
+    return added
+
+
+def _interleaved(n: Node, columns: Sequence[Tensor]) -> list[Tensor]:
+    """The rows of all columns as items of a sequence, those of one step side by side."""
+    if len(columns) < 2:
+        return [stacked(column) for column in columns]
+    joined = n.b.concat(*(unsqueeze(n.b, column, [1]) for column in columns), axis=1)
+    steps, each, *rest = joined.shape
+    return [stacked(reshape(n.b, joined, (steps * each, *rest)))]
 
 
 def _scan(n: Node) -> list[Tensor]:
