@@ -23,13 +23,13 @@ Interval = tuple[int, int]
 class Bounds:
     """Interval arithmetic over symbols whose ranges are given. `require` narrows those ranges.
 
-    `data_sizes` are the symbols of sizes that the data decides.
+    `data_sizes` are the symbols of sizes that the data decides, with the most each can be.
     """
 
     def __init__(self, ranges: dict[str, SymbolRange]) -> None:
         self._ranges = ranges
         self._known: dict[DimExpr, Interval] = {}
-        self.data_sizes: set[str] = set()
+        self.data_sizes: dict[str, Dim] = {}
 
     def add(self, stem: str, most: Dim) -> str:
         """A new symbol, named after `stem`, for a size that the data decides: 0 to `most`."""
@@ -38,7 +38,7 @@ class Bounds:
             number += 1
             name = f"{stem}_{number}"
         high = self.of(most)[1]
-        self.data_sizes.add(name)
+        self.data_sizes[name] = most
         self._ranges[name] = SymbolRange(0, high if high < _UNBOUNDED else None)
         return name
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bireme.codegen.capacity import Capacity
 from bireme.codegen.compiler import Options, compile_graph
 from bireme.codegen.lower import lower
 from bireme.ir import (
@@ -22,6 +21,7 @@ from bireme.ir import (
     minimum,
     symbol,
 )
+from bireme.ir.capacity import Capacity
 from bireme.ir.dims import floordiv, mod
 from bireme.ir.reference import run
 from bireme.passes.dce import Dce

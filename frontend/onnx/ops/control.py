@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from onnx import GraphProto
@@ -10,10 +11,18 @@ from onnx import GraphProto
 from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar, sequence, sizes, stacked
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.sequence import growing
-from bireme.frontend.onnx.ops.shape import cut, reshape, transpose, unsqueeze
+from bireme.frontend.onnx.ops.shape import (
+    cut,
+    pad,
+    prefix_along,
+    reshape,
+    transpose,
+    unsqueeze,
+)
 from bireme.frontend.onnx.ops.table import Table
 from bireme.frontend.onnx.report import RefusedError
-from bireme.ir import BiremeError, Block, Dim, DType, TensorType
+from bireme.ir import BiremeError, Block, Dim, DType, TensorType, maximum
+from bireme.ir.capacity import Capacity
 
 # Stacked results of loops have at most so many rows, unless the user says otherwise.
 _MOST_STACKED = 1 << 31
@@ -31,18 +40,16 @@ def _if(n: Node) -> list[Tensor]:
     if condition.array is not None:
         chosen = branches[0] if bool(condition.array) else branches[1]
         return n.scope.run(chosen, [], n.b, n.name)
-    blocks, ranks = [], []
+    arms = []
     before = len(n.scope.importer.reports)
     for branch in branches:
         block = n.b.block()
         inner = n.b.inner(block, n.name)
-        results = n.scope.run(branch, [], inner, n.name)
-        inner.end(results)
-        blocks.append(block)
-        ranks.append([t.rank for t in results])
+        arms.append(_Arm(block, inner, n.scope.run(branch, [], inner, n.name)))
     n.b.at(n.name)
+    ranks = [[t.rank for t in arm.results] for arm in arms]
     if ranks[0] == ranks[1]:
-        return n.b.region("if", [condition], blocks)
+        return _joined(n, condition, arms)
     if [node.op_type for node in branches[0].node if node.op_type != "Constant"] != ["Squeeze"]:
         raise BiremeError(
             "BM1007",
@@ -53,6 +60,50 @@ def _if(n: Node) -> list[Tensor]:
     # when the model runs: an axis that is not 1 is then an error.
     del n.scope.importer.reports[before:]
     return n.scope.run(branches[0], [], n.b, n.name)
+
+
+@dataclass
+class _Arm:
+    """A branch of an If, imported but not ended."""
+
+    block: Block
+    inner: Emitter
+    results: list[Tensor]
+
+
+def _joined(n: Node, condition: Tensor, arms: Sequence[_Arm]) -> list[Tensor]:
+    """An If whose branches give tensors of one rank. Where their sizes differ, both fill part of
+    what holds either, and say how much.
+    """
+    b = n.b
+    hidden = set[str]().union(*(arm.inner.known_sizes for arm in arms)) - b.known_sizes
+    capacity = Capacity({name: b.bounds.data_sizes[name] for name in hidden})
+    cuts: list[tuple[int, int]] = []  # (result, axis)
+    counts: list[list[Tensor]] = [[] for _ in arms]
+    for number, pair in enumerate(zip(*(arm.results for arm in arms), strict=True)):
+        for axis, ends in enumerate(zip(*(t.shape for t in pair), strict=True)):
+            if not _differ(n, *ends) and not any(capacity.depends(d) for d in ends):
+                continue
+            most = maximum(*map(capacity.most, ends))
+            cuts.append((number, axis))
+            for arm, count, size in zip(arms, counts, ends, strict=True):
+                count.append(reshape(arm.inner, sizes([size]), ()))
+                x = arm.results[number]
+                after = [most - size if i == axis else 0 for i in range(x.rank)]
+                arm.results[number] = pad(arm.inner, x, [0] * x.rank, after)
+    for arm, count in zip(arms, counts, strict=True):
+        arm.inner.end([*arm.results, *count])
+    made = b.region("if", [condition], [arm.block for arm in arms])
+    results = made[: len(made) - len(cuts)]
+    for (number, axis), count in zip(cuts, made[len(results) :], strict=True):
+        results[number] = prefix_along(b, results[number], axis, count)
+    return results
+
+
+def _differ(n: Node, a: Dim, b: Dim) -> bool:
+    """Whether sizes are meant to differ; others are equal or checked to be when the model runs."""
+    plain = isinstance(a, int) or isinstance(b, int)
+    return a != b and (plain or n.b.bounds.equal(a, b) is False)
 
 
 class _Loop:

@@ -252,14 +252,41 @@ def test_a_loop_needs_a_most() -> None:
         short.run(feeds[-1])
 
 
-def test_a_size_from_inside_a_branch_is_refused() -> None:
-    source = model("""g (bool c, float[n] x) => (int64[1, k] y) {
-        y = If (c) <
-            then_branch = a () => (int64[1, j] u) { u = NonZero(x) },
-            else_branch = b () => (int64[1, i] v) { z = Neg(x)  v = NonZero(z) }> }""")
+def test_branches_with_sizes_of_their_own() -> None:
+    """The sizes are 0, one from inside of a branch, one of the input; and in two axes."""
+    source = model("""g (bool c, float[n, m] x) => (float[k] y, float[a, b] z, float[p, m] w) {
+        y, z, w = If (c) <
+            then_branch = t () => (float[j] u, float[e, f] v, float[o, m] q) {
+                zero = Constant<value_float = 0.0>()
+                hit = Greater(x, zero)
+                places = NonZero(hit)
+                rows = Transpose<perm = [1, 0]>(places)
+                u = GatherND(x, rows)
+                v = Identity(x)
+                q = Neg(x) },
+            else_branch = f () => (float[i] s, float[g, h] t, float[l, m] r) {
+                none = Constant<value_ints = [0]>()
+                s = ConstantOfShape(none)
+                t = Constant<value = float[2, 1] {1.0, 2.0}>()
+                one = Constant<value_ints = [1]>()
+                r = Slice(x, none, one, none) }> }""")
+    agrees(source, [{"c": np.array(c), "x": x} for x in MATRICES for c in (True, False)])
+
+
+def test_a_size_from_inside_a_loop_is_refused() -> None:
+    source = model("""g (float[n] x) => (int64[k, 1, j] y) {
+        limit = Constant<value_int = 100>()
+        y = Loop (limit, , ) <body = b (int64 i, bool c) => (bool go, int64[1, j] places) {
+            go = Identity(c)
+            index = Cast<to = 1>(i)
+            above = Sub(x, index)
+            zero = Constant<value_float = 0.0>()
+            hit = Greater(above, zero)
+            places = NonZero(hit)
+        }> }""")
     with pytest.raises(BiremeError) as caught:
         load(source)
-    assert "inside of a branch" in str(caught.value)
+    assert "inside of a branch or a loop's body" in str(caught.value)
 
 
 def test_a_size_inside_of_a_branch_stays_there() -> None:
