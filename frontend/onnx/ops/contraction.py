@@ -28,7 +28,8 @@ def matmul(b: Emitter, x: Tensor, y: Tensor) -> Tensor:
     return reshape(b, result, shape)
 
 
-def _gemm(n: Node) -> Tensor:
+def gemm(n: Node) -> Tensor:
+    """`alpha * A B + beta * C`, either matrix transposed or not."""
     a, b = n[0], n[1]
     if a.rank != 2 or b.rank != 2:
         raise BiremeError("BM2004", f"matrices expected: {a.type}, {b.type}")
@@ -175,7 +176,7 @@ TABLE: Table = {
     "ConvInteger": _conv_integer,
     "ConvTranspose": _conv_transpose,
     "Einsum": lambda n: einsum(n, n.text("equation")),
-    "Gemm": _gemm,
+    "Gemm": gemm,
     "MatMul": lambda n: matmul(n.b, n[0], n[1]),
     "MatMulInteger": _matmul_integer,
 }

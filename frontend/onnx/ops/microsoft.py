@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bireme.frontend.onnx.emit import Tensor
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.activation import hard_sigmoid
-from bireme.frontend.onnx.ops.contraction import conv, matmul
+from bireme.frontend.onnx.ops.contraction import conv, gemm, matmul
 from bireme.frontend.onnx.ops.shape import reshape, transpose
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError
@@ -45,9 +47,8 @@ def _turned(n: Node, x: Tensor, batch: bool, matrix: bool) -> Tensor:
     return transpose(n.b, x, order)
 
 
-def _activated(n: Node, x: Tensor) -> Tensor:
+def _activated(n: Node, x: Tensor, parameters: Sequence[float]) -> Tensor:
     kind = n.text("activation", "")
-    parameters = n.numbers("activation_params", [])
     if not kind:
         return x
     if kind in ("Relu", "Sigmoid", "Tanh"):
@@ -68,7 +69,12 @@ def _fused_conv(n: Node) -> Tensor:
         result = n.b.add(result, reshape(n.b, bias, (bias.shape[0], *[1] * (result.rank - 2))))
     if added is not None:
         result = n.b.add(result, added)
-    return _activated(n, result)
+    return _activated(n, result, n.numbers("activation_params", []))
+
+
+def _fused_gemm(n: Node) -> Tensor:
+    names = [f"activation_{name}" for name in ("alpha", "beta", "gamma")]
+    return _activated(n, gemm(n), [n.number(name) for name in names if n.has(name)])
 
 
 def _skip(n: Node, bias: int | None) -> tuple[Tensor, Tensor]:
@@ -97,6 +103,7 @@ TABLE: Table = {
     "BiasGelu": _bias_gelu,
     "FastGelu": _fast_gelu,
     "FusedConv": _fused_conv,
+    "FusedGemm": _fused_gemm,
     "FusedMatMul": _fused_matmul,
     "Gelu": _gelu,
     "QuickGelu": _quick_gelu,

@@ -75,16 +75,29 @@ def _cached(n: Node, past: Tensor | None, new: Tensor) -> Tensor:
     return new if past is None else n.b.concat(past, new, axis=2)
 
 
-def _padding(n: Node, place: int, dtype: DType) -> list[Tensor]:
-    """A mask `[N, S]` of 1 (kept) and 0 as numbers to add to the scores."""
+def _padding(n: Node, place: int, x: Tensor, length: Dim) -> list[Tensor]:
+    """Numbers to add to the scores of `x`'s batch on `length` keys, for a mask of 1 (kept) and 0
+    `[N, T]` or `[N, S, T]`, for the keys `[N]` of each sequence, or where they end and start
+    `[2 * N]`.
+    """
     mask, masked = n.get(place), n.number("mask_filter_value", _MASKED)
     if mask is None:
         return []
-    if mask.rank != 2:
-        raise BiremeError("BM1003", f"a mask of shape {mask.type}; [batch, length] is supported")
-    kept = n.b.cast(mask, dtype=dtype)
-    hidden = n.b.mul(n.b.add(n.b.neg(kept), 1.0), masked)
-    return [reshape(n.b, hidden, (mask.shape[0], 1, 1, mask.shape[1]))]
+    batch, kept = x.shape[0], mask
+    if mask.rank == 1 and mask.shape in ((batch,), (2 * batch,)):
+        keys = n.b.iota(shape=(1, length), axis=1, dtype=mask.dtype)
+        ends, *starts = (
+            reshape(n.b, cut(n.b, mask, 0, start, batch), (batch, 1))
+            for start in ([0] if mask.shape == (batch,) else [0, batch])
+        )
+        kept = n.b.less(keys, ends)
+        for start in starts:
+            kept = n.b.logical_and(kept, n.b.greater_equal(keys, start))
+    elif mask.rank not in (2, 3):
+        raise BiremeError("BM1003", f"a mask of shape {mask.type} is not supported")
+    rows = kept.shape[1] if kept.rank == 3 else 1
+    hidden = n.b.mul(n.b.add(n.b.neg(n.b.cast(kept, dtype=x.dtype)), 1.0), masked)
+    return [reshape(n.b, hidden, (kept.shape[0], 1, rows, kept.shape[-1]))]
 
 
 def _bias(n: Node, place: int) -> list[Tensor]:
@@ -108,7 +121,7 @@ def _multi_head(n: Node) -> list[Tensor]:
     # Those of cross attention come from its first step, split into heads.
     k, v = (t if t.rank == 4 else heads_of(n, t, heads) for t in (k, v))
     k, v = _cached(n, n.get(6), k), _cached(n, n.get(7), v)
-    masks = [*_padding(n, 4, q.dtype), *_bias(n, 5)]
+    masks = [*_padding(n, 4, q, k.shape[2]), *_bias(n, 5)]
     return [_attention(n, heads_of(n, q, heads), k, v, masks), k, v]
 
 
@@ -134,7 +147,7 @@ def _self_attention(n: Node) -> list[Tensor | None]:
     present = None
     if n.wants(1):
         present = n.b.concat(*(reshape(n.b, t, (1, *t.shape)) for t in (k, v)), axis=0)
-    masks = [*_padding(n, 3, x.dtype), *_bias(n, 5)]
+    masks = [*_padding(n, 3, x, k.shape[2]), *_bias(n, 5)]
     return [_attention(n, q, k, v, masks), present]
 
 

@@ -58,7 +58,14 @@ def _resized(n: Node, x: Tensor, scales: list[Any], options: dict[str, Any]) -> 
         raise BiremeError("BM1006", f"{len(scales)} scales for {x.type}")
     pairs = [_scaled(d, s) for d, s in zip(x.shape, scales, strict=True)]
     shape, factors = (tuple(column) for column in zip(*pairs, strict=True))
-    return n.b.resize(x, shape=shape, scales=factors, **options)
+    return _interpolated(n, x, shape=shape, scales=factors, **options)
+
+
+def _interpolated(n: Node, x: Tensor, **options: Any) -> Tensor:
+    """The resize, through float32 where integers are averaged, as ONNX Runtime does it."""
+    if x.dtype.is_float or options["mode"] == "nearest":
+        return n.b.resize(x, **options)
+    return n.b.cast(n.b.resize(n.b.cast(x, dtype=DType.F32), **options), dtype=x.dtype)
 
 
 def _resize(n: Node) -> Tensor:
@@ -94,7 +101,7 @@ def _resize(n: Node) -> Tensor:
             factors[axis] = 1.0 if size == x.shape[axis] else 0.0
     else:
         _keep_aspect(x, axes, given, policy, shape, factors)
-    return n.b.resize(x, shape=tuple(shape), scales=tuple(factors), **options)
+    return _interpolated(n, x, shape=tuple(shape), scales=tuple(factors), **options)
 
 
 def _keep_aspect(

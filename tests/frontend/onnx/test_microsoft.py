@@ -90,6 +90,33 @@ FLOAT_CASES: dict[str, tuple[str, dict[str, Array], tuple[str, ...], dict[str, A
         ("w", "b"),
         {"num_heads": 2},
     ),
+    "attention_of_lengths": (
+        "Attention",
+        {"x": random(2, 5, 8), "w": random(8, 24, seed=1), "b": random(24, seed=2),
+         "lengths": np.array([5, 3], np.int32)},
+        ("w", "b"),
+        {"num_heads": 2},
+    ),
+    "attention_between_ends": (
+        "Attention",
+        {"x": random(2, 5, 8), "w": random(8, 24, seed=1), "b": random(24, seed=2),
+         "ends": np.array([5, 3, 2, 0], np.int32)},
+        ("w", "b"),
+        {"num_heads": 2},
+    ),
+    "attention_with_rows_masked": (
+        "Attention",
+        {"x": random(2, 3, 8), "w": random(8, 24, seed=1), "b": random(24, seed=2),
+         "mask": np.array([[[1, 0, 0], [1, 1, 0], [1, 1, 1]]] * 2, np.int32)},
+        ("w", "b"),
+        {"num_heads": 2},
+    ),
+    "fused_gemm": (
+        "FusedGemm",
+        {"a": random(4, 3), "b": random(5, 3, seed=1), "c": random(5, seed=2)},
+        ("b", "c"),
+        {"transB": 1, "alpha": 0.5, "activation": "LeakyRelu", "activation_alpha": 0.2},
+    ),
     "causal_attention": (
         "Attention",
         {"x": random(2, 5, 8), "w": random(8, 24, seed=1), "b": random(24, seed=2)},
