@@ -96,24 +96,29 @@ def _matmul_bits(n: Node) -> Tensor:
     if bits not in (4, 8) or block < 1 or depth < 1 or width < 1 or n.get(4) is not None:
         raise BiremeError("BM1003", f"weights of {bits} bits in blocks of {block}, or reordered")
     blocks = -(-depth // block)
-    values = _unpacked(n, 1, bits, (width, blocks * block))
-    x, scales = n[0], reshape(n.b, n[2], (width, blocks, 1))
+    # Turned here, one byte a number: what is left for every run is to widen and to scale.
+    values = _unpacked(n, 1, bits, (width, blocks * block)).T[:depth]
+    x, scales = n[0], _spread(n, reshape(n.b, n[2], (width, blocks)), depth, block)
     if n.get(3) is None:
         zero = scalar(1 << (bits - 1), x.dtype)
     elif n[3].dtype is DType.U8:
         per_row = -(-blocks * bits // 8) * 8 // bits
-        points = _unpacked(n, 3, bits, (width, per_row))[:, :blocks, None]
-        zero = n.b.cast(data(points), dtype=x.dtype)
+        points = np.ascontiguousarray(_unpacked(n, 3, bits, (width, per_row))[:, :blocks])
+        zero = n.b.cast(_spread(n, data(points), depth, block), dtype=x.dtype)
     else:
-        zero = reshape(n.b, n[3], (width, blocks, 1))
-    split = n.b.cast(data(values.reshape(width, blocks, block)), dtype=x.dtype)
-    real = n.b.mul(n.b.sub(split, zero), cast(n, scales, x.dtype))
-    weights = reshape(n.b, real, (width, blocks * block))
-    if blocks * block != depth:
-        weights = n.b.slice(weights, starts=(0, 0), sizes=(width, depth), steps=(1, 1))
-    result = matmul(n.b, x, transpose(n.b, weights, (1, 0)))
+        zero = _spread(n, reshape(n.b, n[3], (width, blocks)), depth, block)
+    steps = n.b.cast(data(np.ascontiguousarray(values)), dtype=x.dtype)
+    weights = n.b.mul(n.b.sub(steps, zero), cast(n, scales, x.dtype))
+    result = matmul(n.b, x, weights)
     bias = n.get(5)
     return result if bias is None else n.b.add(result, bias)
+
+
+def _spread(n: Node, parameter: Tensor, depth: int, block: int) -> Tensor:
+    """Parameters `[columns, blocks]` as `[depth, columns]`, one row for each of the weights."""
+    rows = data(np.arange(depth, dtype=np.int64) // block)
+    result: Tensor = n.b.gather(transpose(n.b, parameter, (1, 0)), rows, axis=0)
+    return result
 
 
 def _unpacked(
