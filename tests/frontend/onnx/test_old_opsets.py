@@ -131,6 +131,56 @@ OLD: dict[str, Old] = {
     "depth to space 1": Old(
         7, "y = DepthToSpace<blocksize = 2>(x)", {"x": random(1, 8, 2, 3)}, "float[A, B, C, D] y"
     ),
+    "lstm 7": Old(
+        7, "y, h, c = LSTM<hidden_size = 3>(x, w, r)",
+        {"x": random(5, 2, 4), "w": random(1, 12, 4), "r": random(1, 12, 3)},
+        "float[A, B, C, D] y, float[E, F, G] h, float[H, I, J] c",
+    ),
+    "gru 7": Old(
+        7, """y, h = GRU<hidden_size = 3, direction = "reverse">(x, w, r, b)""",
+        {"x": random(5, 2, 4), "w": random(1, 9, 4), "r": random(1, 9, 3), "b": random(1, 18)},
+        "float[A, B, C, D] y, float[E, F, G] h",
+    ),
+    "rnn 7": Old(
+        7, "y, h = RNN<hidden_size = 3>(x, w, r)",
+        {"x": random(5, 2, 4), "w": random(1, 3, 4), "r": random(1, 3, 3)},
+        "float[A, B, C, D] y, float[E, F, G] h",
+    ),
+    "instance normalisation 6": Old(
+        7, "y = InstanceNormalization(x, s, b)", {"x": FOUR, "s": random(2), "b": random(2)},
+        "float[A, B, C, D] y",
+    ),
+    "local response normalisation 1": Old(
+        7, "y = LRN<size = 3, alpha = 0.01>(x)", {"x": random(1, 5, 3, 3)}, "float[A, B, C, D] y"
+    ),
+    "transposed convolution 1": Old(
+        7, "y = ConvTranspose<strides = [2, 2], output_padding = [1, 1]>(x, w)",
+        {"x": FOUR, "w": random(2, 3, 3, 3)}, "float[A, B, C, D] y",
+    ),
+    "lp pool 2": Old(
+        7, "y = LpPool<kernel_shape = [2, 2], p = 1>(x)", {"x": FOUR}, "float[A, B, C, D] y"
+    ),
+    "global lp pool 2": Old(7, "y = GlobalLpPool<p = 3>(x)", {"x": FOUR}, "float[A, B, C, D] y"),
+    "quantise 10": Old(
+        10, "q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)", {"x": X},
+        constants="<float s = {0.1}, uint8 z = {128}>",
+    ),
+    "region alignment 10": Old(
+        10, "y = RoiAlign<output_height = 2, output_width = 2, spatial_scale = 0.5>(x, r, i)",
+        {"x": random(2, 3, 7, 9), "r": np.array([[0, 0, 8, 8], [3, 1, 16, 13]], np.float32),
+         "i": np.array([0, 1])}, "float[A, B, C, D] y",
+    ),
+    "largest place 1": Old(
+        7, "y = ArgMax<axis = 1, keepdims = 0>(x)", {"x": X}, "int64[N, M] y"
+    ),
+    "power 7": Old(7, "y = Pow(x, e)", {"x": abs(X), "e": random(4)}),
+    "loop 1": Old(
+        8, """y = Loop(limit, , x) <body = step (int64 i, bool go, float[N] v)
+            => (bool more, float[N] w) { more = Identity(go) w = Add(v, v) }>""",
+        {"x": random(3)}, "float[N] y", "<int64 limit = {3}>",
+    ),
+    "tile 6": Old(7, "y = Tile(x, r)", {"x": X}, constants="<int64[3] r = {1, 2, 1}>"),
+    "expand 8": Old(8, "y = Expand(x, s)", {"x": X}, constants="<int64[3] s = {1, 1, 4}>"),
     "layer normalisation before opset 17": Old(
         12, "y = LayerNormalization<epsilon = 0.001>(x, s, b)",
         {"x": X, "s": random(4), "b": random(4, seed=1)},
