@@ -113,6 +113,28 @@ class PlanBuilder:
         self.kernels.append(code)
         return len(self.kernels) - 1
 
+    def view(self, base: int, dtype: int, shape: Sequence[int], width: int) -> int:
+        """The start of another tensor."""
+        index = self.tensor("", schema.Place.View, dtype, shape, width)
+        self.plan.tensors[index].base = base
+        self.plan.tensors[index].viewOffset = self.scalar(0)
+        return index
+
+    def version(self, kernel: int, guard: tuple[int, int], tasks: int) -> None:
+        """Another kernel for the last launch, where a scalar has a value."""
+        condition, entry = schema.GuardT(), schema.VersionT()
+        condition.scalar, condition.value = guard
+        entry.kernel, entry.guards = kernel, [condition]
+        entry.tasks, entry.workspace = tasks, self.scalar(0)
+        self.plan.instructions[-1].versions = [entry]
+
+    def bind(self, tensor: int, symbol: int, bound: int, source: int) -> None:
+        """`symbol` is the scalar index that `symbol` gave, `bound` any scalar index."""
+        entry = schema.InstructionT()
+        entry.op, entry.source, entry.args = schema.Opcode.Bind, source, [tensor]
+        entry.symbol, entry.bound = self.plan.scalars[symbol].a, bound
+        self.plan.instructions.append(entry)
+
     def launch(self, kernel: int, args: Sequence[int], tasks: int, source: int) -> None:
         entry = schema.InstructionT()
         entry.op, entry.kernel = schema.Opcode.Launch, kernel
@@ -177,3 +199,21 @@ def constant(values: np.ndarray) -> bytes:
     y = b.tensor("y", schema.Place.Output, schema.DType.F32, shape, 4)
     b.copy(w, y, b.source("constant", "Constant_0"))
     return b.finish(weights=values.astype("<f4").tobytes())
+
+
+def first() -> bytes:
+    """X [n] float32 and a count -> y = the first `count` elements of x, doubled if n is 3."""
+    b = PlanBuilder()
+    n, f32 = b.symbol("n"), schema.DType.F32
+    x = b.tensor("x", schema.Place.Input, f32, (n,), 4)
+    count = b.tensor("count", schema.Place.Input, schema.DType.I64, (), 8)
+    where = b.source("prefix", "Slice_3")
+    taken = b.symbol("taken")
+    b.bind(count, taken, n, where)
+    y = b.tensor("y", schema.Place.Output, f32, (taken,), 4)
+    b.plan.tensors[y].capacity = b.product((n,), 4)
+    head = b.view(x, f32, (taken,), 4)
+    b.copy(head, y, where)
+    b.launch(b.kernel("nothing", bytes.fromhex("31c0c3")), (head, y), b.scalar(1), where)
+    b.version(b.kernel("double", DOUBLE_F32), (n, 3), taken)
+    return b.finish()

@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 def test_every_file_is_tested() -> None:
     names = {path.relative_to(GOLDEN).as_posix() for path in GOLDEN.rglob("*.bireme")}
-    assert names == {"v1/doubling.bireme", "v1/constant.bireme"}
+    assert names == {"v1/doubling.bireme", "v1/constant.bireme", "v1/first.bireme"}
 
 
 def test_v1_symbolic_size_kernel_arena_and_copy() -> None:
@@ -32,3 +32,12 @@ def test_v1_weights() -> None:
     np.testing.assert_array_equal(
         session.run({})["y"], np.arange(30, dtype=np.float32).reshape(5, 6)
     )
+
+
+def test_v1_size_of_data_and_versions() -> None:
+    session = Session(Model.load(GOLDEN / "v1" / "first.bireme"))
+    for n, factor in ((3, 2), (5, 1), (0, 1)):
+        x = np.arange(n, dtype=np.float32)
+        for count in range(n + 1):
+            found = session.run({"x": x, "count": np.array(count)})["y"]
+            np.testing.assert_array_equal(found, factor * x[:count])
