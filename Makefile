@@ -59,8 +59,9 @@ native-test: $(BUILDS:%=$(DONE)/%) ## GoogleTest suite of the runtime, plain and
 python-test: setup $(DONE)/native ## pytest
 	$(BIN)/python -m pytest -n $(JOBS)
 
-bench: setup ## latency against ONNX Runtime, and as a fraction of the machine's peak
+bench: setup ## latency against ONNX Runtime, the peak, and artefacts for one size
 	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.dynamic
 
 conformance: setup ## the ONNX backend node tests, by operator; writes docs/conformance.md
 	$(BIN)/python -m tests.conformance --backend onnxruntime > build/conformance-peer.log || true
