@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from zlib import crc32
@@ -13,6 +13,7 @@ import numpy as np
 
 from bireme.ir import Array, DType, Graph, TensorType, evaluate
 
+_HALF = re.compile(r"([0-9?]x|tensor<|dtype = )(bf16|f16)\b")
 _FLOAT = re.compile(r"([0-9?]x|tensor<|dtype = )(bf16|f16|f32|f64)\b")
 
 
@@ -108,6 +109,10 @@ class Example:
                 graph.weights[name] = self._array(name, op.result.type, {})
         graph.verify()
         return graph
+
+    def without_halves(self) -> Example:
+        """The example with float32 in the place of 16-bit floats, on the same data."""
+        return replace(self, text=_HALF.sub(r"\1f32", self.text))
 
     def inputs(self, graph: Graph, sizes: Mapping[str, int]) -> dict[str, Array]:
         """Data for the inputs of the graph, or of one with other float types."""
