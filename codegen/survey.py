@@ -126,7 +126,7 @@ def survey(graph: Graph, target: Target, known: Emissions | None = None) -> Surv
 
 def hints(graph: Graph) -> dict[str, int]:
     """A typical size for every symbol of a graph."""
-    return {name: s.typical for name, s in {**graph.declared_symbols, **graph.symbols}.items()}
+    return {name: s.typical for name, s in {**graph.declared_symbols, **graph.all_symbols}.items()}
 
 
 def repeated(block: Block, sizes: Mapping[str, int], times: int = 1) -> Iterator[tuple[Op, int]]:
