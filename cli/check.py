@@ -140,7 +140,7 @@ def _json(found: Check) -> dict[str, Any]:
     return {
         "compilable": found.compilable,
         "sizes": dict(found.sizes),
-        "operations": sum(node.operations for node in found.nodes),
+        "operations": found.operations,
         "nodes": [_node_json(node) for node in found.nodes],
         "targets": [_survey_json(found, survey) for survey in found.surveys],
     }
@@ -218,7 +218,7 @@ def _page(name: str, found: Check) -> str:
     ]
     sizes = ", ".join(f"{symbol} = {size}" for symbol, size in found.sizes.items())
     facts = [
-        ("operations", quantity(sum(node.operations for node in found.nodes))),
+        ("operations", quantity(found.operations)),
         ("estimated at", sizes or "fixed sizes"),
     ]
     return page(f"bireme check {name}", Cell(_verdict(found), good=found.compilable), facts, tables)

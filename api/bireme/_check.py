@@ -53,11 +53,15 @@ class NodeCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """A model on some targets. `sizes` are the symbols' hints that the estimates are made for."""
+    """A model on some targets. `sizes` are the symbols' hints that the estimates are made for,
+    `operations` those of a run: what stands in a loop or a function is part of its node, too, so
+    nodes may add up to more.
+    """
 
     nodes: list[NodeCheck]
     surveys: list[Survey]
     sizes: Mapping[str, int]
+    operations: int
 
     @property
     def compilable(self) -> bool:
@@ -89,7 +93,7 @@ def check(
     nodes = [
         NodeCheck(r, *costs.of(r.name), {s.target: _place(r, s) for s in surveys}) for r in reports
     ]
-    return Check(nodes, surveys, hints(graph))
+    return Check(nodes, surveys, hints(graph), costs.total)
 
 
 def _place(report: NodeReport, found: Survey) -> Placement:
@@ -107,8 +111,12 @@ class _Costs:
     def __init__(self, graph: Graph) -> None:
         self._sizes = hints(graph)
         self._ops: dict[str, list[tuple[Op, int]]] = {}
+        self._own: dict[str, list[Op]] = {}
+        self.total = 0
         for op, times in repeated(graph.body, self._sizes):
+            self.total += evaluate(operations(op), self._sizes) * times
             for name in names_of(op):
+                self._own.setdefault(name, []).append(op)
                 # What is inside a function counts for its call too.
                 for end in [i for i, c in enumerate(name) if c == "/"] + [len(name)]:
                     self._ops.setdefault(name[:end], []).append((op, times))
@@ -118,7 +126,7 @@ class _Costs:
         ops = self._ops.get(name, [])
         work = sum(evaluate(operations(op), self._sizes) * times for op, times in ops)
         moved = sum(evaluate(bytes_moved(op), self._sizes) * times for op, times in ops)
-        return _types([op for op, _ in ops]), work, moved
+        return _types(self._own.get(name) or [op for op, _ in ops]), work, moved
 
 
 def _types(ops: Sequence[Op]) -> str:

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 
 from bireme._inputs import random_arrays
 from bireme._repro import Repro, repro_of
-from bireme.codegen.accuracy import Difference, difference, tolerance_of
+from bireme.codegen.accuracy import Difference, model_difference
 from bireme.codegen.compiler import Options, compile_graph
 from bireme.codegen.instrument import ranges_of
 from bireme.codegen.steps import Step, Steps, judge_steps, pass_at_fault
 from bireme.frontend import onnx
 from bireme.frontend.onnx import Traced, peer
-from bireme.ir import Array, BiremeError, DType, Graph, evaluate, reference
+from bireme.ir import Array, BiremeError, Graph, evaluate, reference
 from bireme.runtime import Model, Session
 
 if TYPE_CHECKING:
@@ -131,9 +131,9 @@ def _judge(
     if against != "reference":
         values = peer.run(traced, {**feed, **constants})
         ours = traced.arrays(feed, list(values))
-        imported = {n: _judged(a, ours[n]) for n, a in values.items() if n in ours}
+        imported = {n: model_difference(a, ours[n]) for n, a in values.items() if n in ours}
     wanted = {**own, **{n: values[n] for n in own if n in values}}
-    outputs = {name: _judged(wanted[name], array) for name, array in found.items()}
+    outputs = {name: model_difference(wanted[name], array) for name, array in found.items()}
     seen = judge_steps(traced.graph, data, feed, threads)
     fault = (
         _import_fault(traced, imported)
@@ -170,7 +170,7 @@ def _step_fault(seen: Steps) -> Fault | None:
 def _pass_fault(
     graph: Graph, seen: Steps, feed: Mapping[str, Array], own: Mapping[str, Array]
 ) -> Fault | None:
-    if all(_judged(array, seen.outputs[name]).agrees for name, array in own.items()):
+    if all(model_difference(array, seen.outputs[name]).agrees for name, array in own.items()):
         return None
     name = pass_at_fault(graph, seen.target, feed, own)
     return Fault("passes", (), f"pass {name} changes what the graph calculates")
@@ -204,10 +204,6 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise BiremeError("BM6001", str(error.strerror), where=str(path)) from None
-
-
-def _judged(expected: Array, found: Array) -> Difference:
-    return difference(expected, found, tolerance_of(DType.of(expected)).model)
 
 
 def _traced(

@@ -132,8 +132,10 @@ def test_loops_count_as_often_as_they_turn(tmp_path):
         "Scan", ["start", "x"], ["last", "z"], name="loop", body=body, num_scan_inputs=1
     )
     onnx.save(model([scan], start=np.zeros(8, np.float32)), tmp_path / "scan.onnx")
-    nodes = by_name(checked(tmp_path / "scan.onnx", "--dim", "batch=5"))
-    assert nodes["loop/step"]["operations"] == 5 * 8
+    found = checked(tmp_path / "scan.onnx", "--dim", "batch=5")
+    nodes = by_name(found)
+    assert nodes["loop/step"]["operations"] == nodes["loop"]["operations"] == 5 * 8
+    assert found["operations"] == 5 * 8
     assert "control flow" in nodes["loop"]["targets"]["x86:generic"]["how"]
 
 

@@ -7,7 +7,7 @@ from math import inf, log10, sqrt
 import numpy as np
 import pytest
 
-from bireme.codegen.accuracy import TOLERANCE, difference, tolerance_of
+from bireme.codegen.accuracy import TOLERANCE, difference, model_difference, tolerance_of
 from bireme.ir import DType
 
 
@@ -64,8 +64,21 @@ def test_integers_are_exact_beyond_float64():
 def test_a_step_of_the_grid_is_allowed_on_demand_only():
     a, b = np.array([7], np.uint8), np.array([6], np.uint8)
     assert not difference(a, b, 0.0).agrees
-    assert difference(a, b, 0.0, steps=1).agrees
-    assert not difference(a, b - 1, 0.0, steps=1).agrees
+    assert difference(a, b, 0.0, 1).agrees
+    assert not difference(a, b - 1, 0.0, 1).agrees
+
+
+def test_slack_may_differ_from_element_to_element():
+    a, b = f32(1, 1), f32(1.5, 1.5)
+    assert difference(a, b, 0.0, np.array([0.6, 0.6])).agrees
+    assert difference(a, b, 0.0, np.array([0.6, 0.4])).wrong == 1
+
+
+def test_noise_is_no_difference_of_a_model():
+    a, b = f32(1e-9, 2e-9), f32(3e-7, 0)
+    assert model_difference(a, b).agrees
+    assert not model_difference(a * 1e5, b * 1e5).agrees
+    assert model_difference(np.int8([1]), np.int8([2])).wrong == 1
 
 
 def test_other_shapes_never_agree():
