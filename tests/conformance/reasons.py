@@ -23,7 +23,8 @@ _GENERATOR = (
 _BF16 = (
     "The expected numbers come from NumPy, whose bfloat16 softmax rounds after every addition of "
     "its sum. Bireme sums in float32 and rounds each result once, which ONNX allows and which is "
-    "closer to the exact result. They differ by one rounding step, more than the tests' 0.1 %."
+    "closer to the exact result (test_attention_4d_causal_bf16: mean error 6.6e-4 against 8.9e-4). "
+    "They differ by one rounding step, more than the tests' 0.1 %."
 )
 
 REASONS: tuple[Reason, ...] = (
