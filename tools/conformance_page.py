@@ -96,6 +96,8 @@ def _summary_row(name: str, statuses: Sequence[str]) -> str:
     passed = _passed(statuses)
     kinds = ("refused", "wrong", "error", "crash", "timeout")
     rest = ", ".join(f"{total[k]} {k}" for k in kinds if total[k])
+    if total["frozen"]:
+        rest = f"{total['frozen']} of those that pass are frozen; {rest}"
     share = f"{100 * passed / max(len(statuses), 1):.1f} %"
     return f"| {name} | {passed} | {len(statuses)} | {share} | {rest} |"
 
