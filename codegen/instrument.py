@@ -58,11 +58,31 @@ def _save(plan: Any, number: int) -> Any:
     output.name, output.place = captured_name(number).encode(), schema.Place.Output
     output.base = output.viewOffset = output.loopStride = output.offset = 0
     output.loop, output.after = -1, None
+    shown = plan.tensors[number]
+    if shown.place == schema.Place.View and not _data_scalars(plan).isdisjoint(
+        [shown.bytes, *_list(shown.shape)]
+    ):  # it lies inside of its base, so that memory of that size is enough
+        base = plan.tensors[shown.base]
+        output.capacity = base.bytes if base.capacity < 0 else base.capacity
     plan.tensors.append(output)
     plan.outputs.append(len(plan.tensors) - 1)
     made = schema.InstructionT()
     made.op, made.args = schema.Opcode.Copy, [number, len(plan.tensors) - 1]
     return made
+
+
+def _data_scalars(plan: Any) -> set[int]:
+    """Scalars that the data decides: those behind a symbol that a Bind sets."""
+    bound = {i.symbol for i in plan.instructions if i.op == schema.Opcode.Bind}
+    found: set[int] = set()
+    for number, scalar in enumerate(plan.scalars):
+        if scalar.op == schema.ScalarOp.Symbol:
+            late = scalar.a in bound
+        else:
+            late = scalar.op != schema.ScalarOp.Const and not found.isdisjoint([scalar.a, scalar.b])
+        if late:
+            found.add(number)
+    return found
 
 
 def inner_values(lowered: Lowered) -> dict[int, list[Value]]:

@@ -13,6 +13,7 @@ from bireme.frontend.onnx.dtypes import TO_ONNX
 from bireme.frontend.onnx.emit import Tensor
 from bireme.frontend.onnx.model import node_names
 from bireme.ir import Array, BiremeError, DimExpr, DType, Graph, TensorType, evaluate, reference
+from bireme.ir.dims import symbols_of
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,13 @@ def _free(graph: GraphProto) -> Iterator[str]:
 
 
 def _known(tensor: Tensor, sizes: Mapping[str, int]) -> Array | None:
-    """Data that the importer knows, with every size a number."""
+    """Data that the importer knows, with every size a number; None where the data decides one."""
     if tensor.known is None or tensor.known.dtype != object:
         return tensor.known
     elements = tensor.known.ravel().tolist()
     if not all(isinstance(e, int | DimExpr) for e in elements):
+        return None
+    if any(not symbols_of(e) <= sizes.keys() for e in elements):
         return None
     numbers = [evaluate(e, sizes) for e in elements]
     return np.array(numbers, tensor.dtype.numpy).reshape(tensor.known.shape)

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
+import bireme as bm
 from bireme.codegen.compiler import Options, compile_graph
 from bireme.frontend.onnx import load
 from bireme.ir import Array, BiremeError
@@ -351,6 +352,18 @@ def detection_feeds() -> list[dict[str, Array]]:
 
 def test_post_processing_of_a_detector() -> None:
     agrees(model(DETECTION), detection_feeds())
+
+
+@pytest.mark.parametrize("against", ["reference", "onnxruntime"])
+def test_compare_sees_values_of_sizes_that_data_decides(against: str) -> None:
+    source = model(DETECTION)
+    artefact, _ = compile_graph(load(source), find("x86"), Options(jobs=0))
+    feed = detection_feeds()[1]
+    found = bm.compare(source, artefact, feed, against=against)
+    assert found.agrees
+    assert found.own
+    kept = [step for step in found.steps if "gather" in step.ops]
+    assert len(kept) > 3
 
 
 def test_sessions_do_not_disturb_each_other() -> None:
