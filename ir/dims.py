@@ -21,13 +21,23 @@ Dim = Union[int, "DimExpr"]
 Atom = str | tuple[str, "Dim", "Dim"]
 Monomial = tuple[Atom, ...]
 
+# Real size expressions have some ten parts; arithmetic that squares again and again has no end.
+_MOST_PARTS = 1000
+
 
 class DimExpr:
-    """A dimension that is not a plain number. Immutable and hashable; always holds a symbol."""
+    """A dimension that is not a plain number. Immutable and hashable; always holds a symbol.
 
-    __slots__ = ("_hash", "_terms")
+    `parts` is how many symbols, numbers and operations it is made of, about. Making one of more
+    than 1000 raises BM2012.
+    """
+
+    __slots__ = ("_hash", "_terms", "parts")
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
+        self.parts = sum(1 + sum(map(_atom_parts, monomial)) for monomial in terms)
+        if self.parts > _MOST_PARTS:
+            raise BiremeError("BM2012", f"an expression of {self.parts} parts")
         self._terms = tuple(sorted(terms.items(), key=lambda t: (len(t[0]), _key(t[0]))))
         self._hash = hash(self._terms)
 
@@ -91,6 +101,14 @@ class DimExpr:
         return text
 
     __repr__ = __str__
+
+
+def _atom_parts(atom: Atom) -> int:
+    return 1 if isinstance(atom, str) else 1 + _parts(atom[1]) + _parts(atom[2])
+
+
+def _parts(dim: Dim) -> int:
+    return dim.parts if isinstance(dim, DimExpr) else 1
 
 
 def _key(monomial: Monomial) -> str:

@@ -81,6 +81,7 @@ ERRORS: dict[str, ErrorKind] = _table(
         "a size that the data decides is used where it has no value",
         "bind it once, before its uses; what a branch or a loop's body binds cannot leave it",
     ),
+    ("BM2012", "a size is too complicated", "give the sizes of the inputs with --dim NAME=SIZE"),
     # 3xxx: passes, code generation, targets
     ("BM3001", "an unknown pass or pass option was named", "see docs/passes.md for the list"),
     ("BM3002", "a pass left the IR in an invalid state", "report it with the dumped IR"),

@@ -35,6 +35,8 @@ from bireme.ir.dims import symbols_of
 # Results up to this many elements are computed at import; constant folding does the others.
 _FOLD_LIMIT = 1 << 16
 _SYMBOLIC_LIMIT = 1 << 10
+# Operands may be larger (a row of a table of weights), but not repeated data without memory.
+_OPERAND_LIMIT = 1 << 28
 # These move no data in NumPy.
 _FREE = frozenset({"reshape"})
 
@@ -267,7 +269,8 @@ class Emitter:
         if all(a.dtype != object for a in arrays):
             symbolic = any(isinstance(d, DimExpr) for v in complete.values()
                            if isinstance(v, tuple) for d in v)  # fmt: skip
-            if symbolic or (elements > _FOLD_LIMIT and name not in _FREE):
+            large = elements > _FOLD_LIMIT or sum(a.size for a in arrays) > _OPERAND_LIMIT
+            if symbolic or (large and name not in _FREE):
                 return None
             with np.errstate(all="ignore"):
                 results = definition.reference(arrays, complete)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from bireme.frontend.onnx.bounds import Bounds
-from bireme.ir import Array, Dim, DimExpr, DType, ceildiv
+from bireme.ir import Array, BiremeError, Dim, DimExpr, DType, ceildiv
 from bireme.ir.dims import floordiv, mod
 
 Attrs = Mapping[str, Any]
-_MOST_TERMS, _MOST_FACTORS, _MOST = 64, 16, 1 << 63
+_MOST_PARTS, _MOST = 256, 1 << 63
 
 
 class UndecidedError(Exception):
@@ -56,10 +56,9 @@ def _simple(value: Ratio) -> Any:
 def _small(dim: Dim) -> Dim:
     """`dim`, unless repeated arithmetic has made it larger than any real size expression."""
     if isinstance(dim, DimExpr):
-        terms = dim.terms
-        if len(terms) > _MOST_TERMS or any(len(m) > _MOST_FACTORS for m in terms):
+        if dim.parts > _MOST_PARTS:
             raise UndecidedError
-        numbers = list(terms.values())
+        numbers = list(dim.terms.values())
     else:
         numbers = [dim]
     if any(abs(n) > _MOST for n in numbers):
@@ -84,12 +83,12 @@ def _neg(a: Any) -> Any:
 
 def _floor(a: Any) -> Any:
     p = _ratio(a)
-    return floordiv(p.top, p.bottom)
+    return _small(floordiv(p.top, p.bottom))
 
 
 def _ceil(a: Any) -> Any:
     p = _ratio(a)
-    return ceildiv(p.top, p.bottom)
+    return _small(ceildiv(p.top, p.bottom))
 
 
 class Symbolic:
@@ -100,6 +99,14 @@ class Symbolic:
 
     def run(self, name: str, inputs: Sequence[Array], attrs: Attrs, dtype: DType) -> Array:
         """Op `name` on object arrays; `dtype` is the result's. Raises UndecidedError."""
+        try:
+            return self._calculated(name, inputs, attrs, dtype)
+        except BiremeError as error:
+            if error.code != "BM2012":
+                raise
+            raise UndecidedError from None
+
+    def _calculated(self, name: str, inputs: Sequence[Array], attrs: Attrs, dtype: DType) -> Array:
         name = "fmod" if attrs.get("fmod") else name
         elementwise = getattr(self, f"_{name}", None) or _ELEMENTWISE.get(name)
         if elementwise is not None:
@@ -135,14 +142,14 @@ class Symbolic:
         above, below = self.bounds.maximum(a, 0), self.bounds.maximum(-a, 0)
         quotient = floordiv(above, b)
         if self.bounds.less(below, b):
-            return quotient
-        return quotient - floordiv(below, b)
+            return _small(quotient)
+        return _small(quotient - floordiv(below, b))
 
     def _mod(self, a: Any, b: Any) -> Any:
         p, q = _ratio(a), _ratio(b)
         if p.bottom != 1 or q.bottom != 1 or self.bounds.of(q.top)[0] <= 0:
             raise UndecidedError
-        return mod(p.top, q.top)
+        return _small(mod(p.top, q.top))
 
     def _fmod(self, a: Any, b: Any) -> Any:
         p, q = _ratio(a), _ratio(b)
@@ -166,7 +173,7 @@ class Symbolic:
 
     def _extreme(self, a: Any, b: Any, pick: Callable[[Dim, Dim], Dim]) -> Any:
         p, q = _ratio(a), _ratio(b)
-        top = pick(p.top * q.bottom, q.top * p.bottom)
+        top = _small(pick(p.top * q.bottom, q.top * p.bottom))
         return _simple(Ratio(top, p.bottom * q.bottom))
 
     def _compare(self, a: Any, b: Any, test: Callable[[Dim, Dim], bool | None]) -> bool:

@@ -229,3 +229,12 @@ def test_text_is_python() -> None:
     dim = (n * 3 - m) // 4 + minimum(n, m)
     assert eval(str(dim), {"n": 9, "m": 2}) == evaluate(dim, {"n": 9, "m": 2})
     ast.parse(str(dim), mode="eval")
+
+
+def test_sizes_do_not_grow_without_bound() -> None:
+    def squared(dim: Dim, times: int) -> Dim:
+        return squared(dim * dim + 1, times - 1) if times else dim
+
+    with pytest.raises(BiremeError) as error:
+        squared(symbol("n"), 60)
+    assert error.value.code == "BM2012"

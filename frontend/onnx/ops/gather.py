@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,9 @@ from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.shape import cut, expand, reshape
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType
+
+# Col2Im's places in the image are calculated when the model is imported.
+_MOST_PLACES = 1 << 22
 
 
 def index(n: Node, x: Tensor) -> Tensor:
@@ -128,12 +132,20 @@ def _col2im(n: Node) -> Tensor:
     pads = n.integers("pads", [0] * (2 * rank))
     if x.rank != 3 or {len(block), len(strides), len(dilations), len(pads) // 2} != {rank}:
         raise BiremeError("BM1006", f"blocks of {rank} axes in {x.type}")
+    if min(*block, *strides, *dilations) < 1:
+        raise BiremeError("BM1006", "blocks, strides and dilations must be 1 or more")
     padded = [image[i] + pads[i] + pads[rank + i] for i in range(rank)]
-    places = _block_places(padded, block, strides, dilations)
     batch, rows, count = x.shape
-    taps = int(np.prod(block))
-    if places.shape[1] != count:
-        raise BiremeError("BM1006", f"{places.shape[1]} blocks expected; found {x.type}")
+    taps = math.prod(block)
+    blocks = math.prod(
+        max(padded[i] - (block[i] - 1) * dilations[i] - 1, -strides[i]) // strides[i] + 1
+        for i in range(rank)
+    )
+    if blocks != count:
+        raise BiremeError("BM1006", f"{blocks} blocks expected; found {x.type}")
+    if taps * blocks > _MOST_PLACES:
+        raise BiremeError("BM1003", f"{blocks} blocks of {taps} elements")
+    places = _block_places(padded, block, strides, dilations)
     channels = rows // taps
     values = n.b.reshape(x, shape=(batch, channels, taps * count))
     indices = n.b.expand(data(places.reshape(1, 1, -1)), shape=(batch, channels, taps * count))

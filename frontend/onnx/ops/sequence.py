@@ -12,6 +12,9 @@ from bireme.frontend.onnx.ops.shape import cut, reshape, transpose, unsqueeze
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType, TensorType
 
+# Each tensor of a sequence is an op of its own.
+_MOST_TENSORS = 4096
+
 
 def growing() -> Tensor:
     """Stands for the items that a sequence already has, in the body of a loop that adds more."""
@@ -122,6 +125,8 @@ def _split(n: Node) -> Tensor:
             raise BiremeError("BM1007", f"how many parts {size} elements give is not known")
         if each < 1:
             raise BiremeError("BM1006", f"parts of {each} elements")
+        if size > _MOST_TENSORS * each:
+            raise BiremeError("BM1003", f"a sequence of more than {_MOST_TENSORS} tensors")
         extents = [min(each, size - start) for start in range(0, size, each)]
     spare = sum(extents, -size)
     if isinstance(spare, int) and spare != 0:

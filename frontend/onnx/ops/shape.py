@@ -234,8 +234,8 @@ def _split(n: Node) -> list[Tensor]:
         parts = n.dims(1)
     else:
         count = n.integer("num_outputs", count) if n.opset >= 18 else count
-        if count <= 0:
-            raise BiremeError("BM1006", f"{count} outputs")
+        if not 0 < count <= len(n.proto.output):
+            raise BiremeError("BM1006", f"{count} parts for {len(n.proto.output)} outputs")
         each = ceildiv(size, count)
         parts = [each] * (count - 1)
         parts.append(size - each * (count - 1))

@@ -111,6 +111,70 @@ def test_shape_arithmetic_that_explodes() -> None:
     load(source, dims={"N": 3})
 
 
+ABSURD = {
+    "parts": (
+        "g (float[1073741824] x) => (float[N] y) { y = Split<num_outputs = 1073741824>(x) }",
+        "BM1006",
+    ),
+    "sequence": (
+        """g (float[16777216] x) => (float[N] y) <int64 zero = {0}, int64 one = {1}> {
+            s = SplitToSequence(x, one)
+            y = SequenceAt(s, zero)
+        }""",
+        "BM1003",
+    ),
+    "columns": (
+        """g (float[1, 4, 4] x) => (float[A, B, C, D] y)
+        <int64[2] image = {1073741824, 1073741824}, int64[2] block = {2, 2}> {
+            y = Col2Im(x, image, block)
+        }""",
+        "BM1006",
+    ),
+    "squares": (
+        "g (float[N] s0) => (float[M] y) <int64[2] c = {-1, 1}, int64[1] r = {-1}> {\n"
+        + "\n".join(
+            f"""a{i} = Reshape(s{i}, c) \n m{i} = Mul(a{i}, s{i}) \n s{i + 1} = Reshape(m{i}, r)"""
+            for i in range(40)
+        )
+        + "\n y = Relu(s40) }",
+        "BM2012",
+    ),
+    "quotients": (
+        "g (float[N] x) => (float[M] y) <int64[1] two = {2}, int64[1] one = {1}> { s0 = Shape(x) \n"
+        + "\n".join(
+            f"""a{i} = Div(s{i}, two) \n b{i} = Mod(s{i}, two)
+            c{i} = Mul(a{i}, b{i}) \n s{i + 1} = Add(c{i}, one)"""
+            for i in range(40)
+        )
+        + "\n y = ConstantOfShape(s40) }",
+        "BM1007",
+    ),
+    "extremes": (
+        "g (float[N] x, float[M] z) => (float[K] y) { s0 = Shape(x) \n t = Shape(z) \n"
+        + "\n".join(
+            f"a{i} = Max(s{i}, t) \n b{i} = Min(s{i}, t) \n s{i + 1} = Mul(a{i}, b{i})"
+            for i in range(40)
+        )
+        + "\n y = ConstantOfShape(s40) }",
+        "BM1007",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ABSURD)
+def test_absurd_counts_and_sizes_are_refused(name: str) -> None:
+    body, code = ABSURD[name]
+    assert refused(model(body)).code == code
+
+
+def test_a_row_of_absurdly_many_is_not_calculated_at_import() -> None:
+    graph = load(model("""g () => (float[N] y) <int64[1] n = {1073741824}, int64[1] i = {5}> {
+        z = ConstantOfShape(n)
+        y = Gather(z, i)
+    }"""))  # fmt: skip
+    assert "gather" in [op.name for op in graph.walk()]
+
+
 def test_functions_that_multiply_end_in_an_error() -> None:
     functions = "\n".join(
         f"""<domain: "shop", opset_import: ["" : 21, "shop" : 1]>
