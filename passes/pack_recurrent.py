@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bireme.ir import Builder, Dim, Graph, Op, Value, ceildiv
+from bireme.ir import Builder, Dim, DType, Graph, Op, Value, ceildiv
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.rewrite import Rule, apply
 from bireme.targets.description import Description
@@ -76,9 +76,11 @@ def _blocks(
 
 def _biases(bias: Value, gates: int, hidden: Dim, block: int, linear: bool, b: Builder) -> Value:
     """`[D, 2 * gates * hidden]` as `[D, blocks, gates, block]`, both biases of a gate added up; the
-    recurrent bias of the last gate apart when `linear`.
+    recurrent bias of the last gate apart when `linear`. Of 16-bit floats the sums are float32.
     """
     directions = bias.type.shape[0]
+    if bias.type.dtype.bits == 16:
+        bias = b.cast(bias, dtype=DType.F32)
     half = gates * hidden
 
     def part(start: Dim, size: Dim) -> Value:

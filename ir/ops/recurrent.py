@@ -69,7 +69,9 @@ def _recurrent_type(t: Typing, gates: int, activations: int, cell: bool) -> Sequ
     states = 2 if cell else 1
     x, w, r, b, *state = t.types[: 4 + states]
     optional = t.types[4 + states :]
-    same_dtype(t, t.types[: 4 + states])
+    same_dtype(t, (x, w, r, *state))
+    if t.attrs["block"] == 1 or b.dtype is not DType.F32 or x.dtype.bits != 16:
+        same_dtype(t, (x, b))
     one_of(t, "direction", _DIRECTIONS)
     directions = 2 if t.attrs["direction"] == "bidirectional" else 1
     if len(t.attrs["activations"]) != activations * directions:
@@ -263,8 +265,8 @@ def _attrs(count: int, *more: Attr) -> tuple[Attr, ...]:
             1,
             "above 1 the weights are packed: `w [D, blocks, gates, I, block]`, "
             "`r [D, blocks, H, gates, block]`, `b [D, blocks, gates, block]` with the sums of both "
-            "biases, and blocks of `block` hidden units; with `linear_before_reset` a last row of "
-            "`b` holds the recurrent bias of the hidden gate",
+            "biases (of 16-bit floats in float32), and blocks of `block` hidden units; with "
+            "`linear_before_reset` a last row of `b` holds the recurrent bias of the hidden gate",
         ),
         *more,
     )

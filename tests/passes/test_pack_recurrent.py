@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from bireme.ir import DType
 from bireme.passes.fold_constants import FoldConstants
 from bireme.passes.pack_recurrent import GATES, PackRecurrent
 from tests.passes.support import Net, apply, same_results
@@ -57,3 +58,13 @@ def test_units_that_do_not_exist_are_zero():
     packed = graph.outputs[0].owner.operands[1].constant
     assert packed.shape == (2, 1, 1, 5, 16)
     np.testing.assert_array_equal(packed[..., 3:], 0)
+
+
+def test_biases_of_16_bits_are_added_in_32():
+    net = Net()
+    op = layer(net, "rnn", 16, lambda key, *shape: net.weight(*shape, name=key))
+    half = [net.b.cast(v, dtype=DType.F16) for v in op.operands]
+    graph = net.done(*net.b.op("rnn", half, **op.attrs).results)
+    with same_results(graph, sizes=SIZES):
+        apply(graph, PackRecurrent())
+    assert graph.outputs[0].owner.operands[3].type.dtype is DType.F32
