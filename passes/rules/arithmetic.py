@@ -135,10 +135,15 @@ def _subtracted_constant(op: Op, b: Builder) -> Value | None:
 
 @rule("div")
 def _divided_by_constant(op: Op, b: Builder) -> Value | None:
-    """Makes x * (1 / c) of x / c: the same bits for powers of two, else a rounding apart."""
+    """Makes x * (1 / c) of x / c where that is the same bits: for powers of two.
+
+    Another c would be a rounding apart, which a quantisation of the result makes a whole step.
+    """
     x, y = op.operands
     array = y.constant
     if array is None or y.type.dtype not in (DType.F32, DType.F64) or array.size == 0:
+        return None
+    if (np.abs(np.frexp(array)[0]) != 0.5).any():
         return None
     with np.errstate(all="ignore"):
         inverse = np.reciprocal(array)

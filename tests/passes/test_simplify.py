@@ -137,19 +137,19 @@ def test_constants_that_would_grow_stay_apart():
     [
         (4.0, np.float32, "mul"),
         (-0.125, np.float64, "mul"),
-        (3.0, np.float32, "mul"),
-        (3.0, np.float16, "div"),
+        (3.0, np.float32, "div"),
+        (4.0, np.float16, "div"),
         (0.0, np.float32, "div"),
         (2.0**-149, np.float32, "div"),
         (3e38, np.float32, "div"),
         (3, np.int32, "div"),
     ],
 )
-def test_division_becomes_multiplication_where_the_inverse_is_a_usual_number(divisor, dtype, op):
+def test_division_becomes_multiplication_where_the_inverse_is_exact(divisor, dtype, op):
     net = Net()
     y = net.b.div(net.input("x", 5, dtype=DType.of(dtype)), net.scalar(divisor, dtype))
     graph = net.done(y)
-    with same_results(graph, tolerance=2e-7 if divisor == 3.0 else 0.0):
+    with same_results(graph, tolerance=0.0):
         apply(graph, Simplify())
     assert names(graph.body) == [op]
 
