@@ -105,10 +105,28 @@ def _bias(n: Node, place: int) -> list[Tensor]:
     return [] if bias is None else [bias]
 
 
+def _unpacked(n: Node) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values `[N, S, heads * size]`.
+
+    They may come as `[N, S, heads, 3, size]` in one tensor, or keys and values as 2 in one.
+    """
+    if n.get(2) is not None:
+        return n[0], n[1], n[2]
+    packed, count = (n[0], 3) if n.get(1) is None else (n[1], 2)
+    if packed.rank != 5 or packed.shape[3] != count:
+        raise BiremeError("BM1006", f"{packed.type} does not hold {count} tensors side by side")
+    batch, length, heads, _, size = packed.shape
+    parts = [
+        reshape(n.b, cut(n.b, packed, 3, i, 1), (batch, length, heads * size)) for i in range(count)
+    ]
+    q, k, v = parts if count == 3 else [n[0], *parts]
+    return q, k, v
+
+
 def _multi_head(n: Node) -> list[Tensor]:
     _absent(n, {8: "a cache in a shared buffer", 9: "a beam's cache"})
-    q, k, v = n[0], n[1], n[2]
     heads, bias = n.integer("num_heads"), n.get(3)
+    q, k, v = _unpacked(n)
     if bias is not None and (k.rank != 3 or v.rank != 3):
         raise BiremeError("BM1003", f"a bias of keys that are split into heads: {k.type}")
     if bias is not None:
@@ -127,10 +145,20 @@ def _multi_head(n: Node) -> list[Tensor]:
 
 def _self_attention(n: Node) -> list[Tensor | None]:
     _absent(n, {6: "a cache in a shared buffer"})
+    return self_attention(n, n.b.matmul(n[0], n[1]), 3, n.get(4), _bias(n, 5))
+
+
+def self_attention(
+    n: Node, joined: Tensor, mask: int, past: Tensor | None, more: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """Attention of an input times its weights, which gave queries, keys and values in one tensor.
+
+    `mask` is the place of the input that says which tokens count, `past` a cache, `more` is added
+    to the scores.
+    """
     unset(n, "do_rotary", "past_present_share_buffer")
     n.integer("rotary_embedding_dim", 0)  # matters to `do_rotary` only
-    x, past, heads = n[0], n.get(4), n.integer("num_heads")
-    joined = n.b.matmul(x, n[1])
+    heads = n.integer("num_heads")
     if n.get(2) is not None:
         joined = n.b.add(joined, n[2])
     width = joined.shape[2]
@@ -147,7 +175,7 @@ def _self_attention(n: Node) -> list[Tensor | None]:
     present = None
     if n.wants(1):
         present = n.b.concat(*(reshape(n.b, t, (1, *t.shape)) for t in (k, v)), axis=0)
-    masks = [*_padding(n, 3, x, k.shape[2]), *_bias(n, 5)]
+    masks = [*_padding(n, mask, joined, k.shape[2]), *more]
     return [_attention(n, q, k, v, masks), present]
 
 

@@ -11,6 +11,7 @@ from bireme.frontend.onnx.node import Converter, Node
 from bireme.frontend.onnx.ops import quantization
 from bireme.frontend.onnx.ops.contraction import centred, matmul
 from bireme.frontend.onnx.ops.elementwise import cast
+from bireme.frontend.onnx.ops.microsoft_attention import self_attention
 from bireme.frontend.onnx.ops.pooling import average
 from bireme.frontend.onnx.ops.quantization import dynamic_quantize
 from bireme.frontend.onnx.ops.recurrent import lstm
@@ -184,6 +185,28 @@ def _gemm(n: Node) -> Tensor:
     return real if n.get(7) is None else _quantized(n, real, 7, n[8].dtype)
 
 
+def _matmul_integer(n: Node) -> Tensor:
+    """A product of 8-bit matrices as floats: `A B aScale bScale + bias`."""
+    total = matmul(n.b, centred(n, n[0], n.get(4)), centred(n, n[1], n.get(5), -1))
+    factor = n.b.mul(_parameter(n, n[2]), _parameter(n, n[3]))
+    real = n.b.mul(n.b.cast(total, dtype=factor.dtype), factor)
+    bias = n.get(6)
+    return real if bias is None else n.b.add(real, bias)
+
+
+def _attention(n: Node) -> list[Tensor | None]:
+    """Attention whose input is multiplied with its weights as 8-bit integers."""
+    total = matmul(n.b, centred(n, n[0], n.get(6)), centred(n, n[1], n.get(7), -1))
+    factor = n.b.mul(_parameter(n, n[3]), _parameter(n, n[4]))
+    joined = n.b.mul(n.b.cast(total, dtype=factor.dtype), factor)
+    return self_attention(n, joined, 5, n.get(8), [])
+
+
+def _where(n: Node) -> Tensor:
+    chosen = n.b.where(n[0], _real(n, 1), _real(n, 4))
+    return _quantized(n, chosen, 7, n[1].dtype)
+
+
 def _columns(n: Node) -> Tensor:
     """The right matrix minus its zero points, one for each column or one for all."""
     return centred(n, n[3], n[5], 0 if n.flag("transB") else 1)
@@ -198,6 +221,8 @@ TABLE: Table = {
     "DynamicQuantizeLSTM": _dynamic_lstm,
     "DynamicQuantizeMatMul": _dynamic_matmul,
     "MatMulNBits": _matmul_bits,
+    "MatMulIntegerToFloat": _matmul_integer,
+    "QAttention": _attention,
     "QGemm": _gemm,
     "QLinearAdd": _binary("add"),
     "QLinearAveragePool": _unary(_average_pool),
@@ -207,5 +232,6 @@ TABLE: Table = {
     "QLinearMul": _binary("mul"),
     "QLinearSigmoid": _unary(lambda n, x: n.b.sigmoid(x)),
     "QLinearSoftmax": _unary(_softmax),
+    "QLinearWhere": _where,
     "QuantizeLinear": quantization.TABLE["QuantizeLinear"],
 }

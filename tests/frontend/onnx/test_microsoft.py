@@ -157,6 +157,23 @@ FLOAT_CASES: dict[str, tuple[str, dict[str, Array], tuple[str, ...], dict[str, A
         ("c", "s"),
         {"interleaved": 1, "num_heads": 2, "rotary_embedding_dim": 4},
     ),
+    "quantised_attention": (
+        "QAttention",
+        {"x": bytes_of(2, 5, 8), "w": bytes_of(8, 24, seed=1, dtype=np.int8),
+         "b": random(24, seed=2), "sx": np.float32(0.01), "sw": np.float32(0.01),
+         "mask": np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], np.int32),
+         "zx": np.uint8(110), "zw": np.int8(0)},
+        ("w", "b", "sx", "sw", "zx", "zw"),
+        {"num_heads": 2},
+    ),
+    "integer_matmul": (
+        "MatMulIntegerToFloat",
+        {"a": bytes_of(3, 16), "b": bytes_of(16, 5, seed=1), "sa": np.float32(0.02),
+         "sb": random(5, seed=2) ** 2, "za": np.uint8(99), "zb": bytes_of(5, seed=3),
+         "c": random(5, seed=4)},
+        ("sa", "b", "sb", "za", "zb"),
+        {},
+    ),
     "quantised_gemm": (
         "QGemm",
         {"a": bytes_of(3, 16), "sa": np.float32(0.02), "za": np.uint8(99),
@@ -223,6 +240,12 @@ QUANTIZED_CASES: dict[str, tuple[str, dict[str, Array], dict[str, Any]]] = {
         "QLinearAveragePool",
         quantized(a=bytes_of(2, 3, 6, 6), s=SCALE, z=ZERO, sy=SCALE, zy=ZERO),
         {"kernel_shape": [3, 3], "strides": [2, 2]},
+    ),
+    "where": (
+        "QLinearWhere",
+        quantized(c=np.arange(24).reshape(3, 8) % 3 == 0, a=bytes_of(3, 8), sa=SCALE, za=ZERO,
+                  b=bytes_of(8, seed=1), sb=np.float32(0.02), zb=ZERO, sy=SCALE, zy=ZERO),
+        {},
     ),
     "concat": (
         "QLinearConcat",
@@ -405,3 +428,18 @@ def test_attributes_that_ask_for_nothing_are_taken(attrs: dict[str, Any], ok: bo
     with pytest.raises(BiremeError) as caught:
         run(model, feed)
     assert next(iter(attrs)) in caught.value.detail
+
+
+@pytest.mark.parametrize("together", ["keys and values", "all"])
+def test_packed_operands(together: str) -> None:
+    """ONNX Runtime has them on other devices only; they are what the separate ones are."""
+    parts = random(3, 2, 5, 2, 4)  # of queries, keys, values; [N, S, heads, size] each
+    q, k, v = (part.reshape(2, 5, 8) for part in parts)
+    plain, feed = single("MultiHeadAttention", {"q": q, "k": k, "v": v}, num_heads=2)
+    expected = run(plain, feed)["y0"]
+    if together == "all":
+        inputs = {"qkv": np.stack(parts, 3)}
+    else:
+        inputs = {"q": q, "kv": np.stack(parts[1:], 3)}
+    packed, feed = single("MultiHeadAttention", inputs, num_heads=2)
+    np.testing.assert_allclose(run(packed, feed)["y0"], expected, rtol=1e-6)
