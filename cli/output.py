@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from bireme.codegen.compiler import Progress as Tell
 
 FAULT, ERROR = 1, 2
+# What the status of a command means to a script; docs/commands.md shows the table.
+EXIT_CODES = (
+    ("0", "all commands", "done: compiled, run, all nodes can be compiled, the artefact agrees"),
+    ("1", "all but `compare`", "the model, its inputs, the artefact or a file are at fault"),
+    ("1", "`check`", "some node cannot be compiled for some of the targets asked for"),
+    ("1", "`compare`", "the artefact differs from the model beyond the tolerance"),
+    ("2", "`compare`", "nothing could be compared: a file, an option or the inputs are at fault"),
+    (
+        "2",
+        "all commands",
+        "the command line is wrong: an unknown option, a missing argument",
+    ),
+)
 _PIPE_WIDTH = 200
 
 

@@ -131,13 +131,12 @@ def levels_of(data: bytes) -> tuple[str, list[str]]:
     return _text(plan.target), [_text(image.isa) for image in plan.images or []]
 
 
-def ranges_of(data: bytes) -> dict[str, range]:
-    """Sizes that an artefact's symbols may have, of those that have a largest one."""
+def symbols_of(data: bytes) -> dict[str, range | None]:
+    """The symbols of an artefact, and which sizes they may have: None for any number."""
     plan, _, _ = unpack(data)
     return {
-        _text(symbol.name): range(symbol.min, symbol.max + 1)
+        _text(symbol.name): range(symbol.min, symbol.max + 1) if symbol.max >= 0 else None
         for symbol in plan.symbols or []
-        if symbol.max >= 0
     }
 
 

@@ -14,8 +14,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from itertools import groupby
+from typing import Any
+
+import typer
 
 import bireme.ir.ops
+from bireme.cli.app import app
+from bireme.cli.output import EXIT_CODES
 from bireme.ir.dtypes import ANY
 from bireme.ir.errors import ERRORS
 from bireme.ir.opdef import REQUIRED, Attr, OpDef, Operand
@@ -186,7 +191,43 @@ def coverage_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _option_row(parameter: Any) -> tuple[str, str, str]:
+    names = [*parameter.opts, *parameter.secondary_opts]
+    if parameter.param_type_name == "argument":
+        names = [parameter.name.upper()]
+    default = parameter.default
+    shown = "" if default in (None, False, ()) else "on" if default is True else f"`{default}`"
+    return ", ".join(f"`{name}`" for name in names), shown, parameter.help or ""
+
+
+def commands_page() -> str:
+    """Return the command reference: every command's options, and exit codes."""
+    lines = [
+        "# Commands",
+        "",
+        NOTE,
+        "",
+        "`bireme COMMAND --help` shows the same. [Checking and comparing](tools.md) explains what",
+        "`check` and `compare` print. `--json` prints one JSON object on standard output instead",
+        'of text, also for errors: `{"error": {"code", "where", "message", "hint"}}`.',
+        "",
+        "Wherever a command takes a model, `--dim NAME=SIZE` fixes a symbolic size and",
+        "`--dim NAME=LEAST..MOST` gives its range, both ends inclusive; it may be repeated.",
+        "",
+        "## Exit codes",
+        "",
+        *_table(("code", "of", "meaning"), EXIT_CODES),
+    ]
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        lines += ["", f"## `bireme {name}`", "", command.help, ""]
+        rows = [_option_row(p) for p in command.params if p.name != "help"]
+        lines += _table(("argument or option", "default", "meaning"), rows)
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands_page,
     "coverage.md": coverage_page,
     "errors.md": errors_page,
     "ops.md": ops_page,

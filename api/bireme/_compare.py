@@ -24,7 +24,7 @@ from bireme._inputs import random_arrays
 from bireme._repro import Repro, repro_of
 from bireme.codegen.accuracy import Difference, model_difference
 from bireme.codegen.compiler import Options, compile_graph
-from bireme.codegen.instrument import ranges_of
+from bireme.codegen.instrument import symbols_of
 from bireme.codegen.steps import Step, Steps, judge_steps, pass_at_fault
 from bireme.frontend import onnx
 from bireme.frontend.onnx import Traced, peer
@@ -88,17 +88,22 @@ def compare(
     """Compares an artefact with the ONNX model that it was compiled from.
 
     Without `inputs`, data is made up from `seed`: integers of 0 and 1 and normally distributed
-    floats, or both in `value_range`; symbolic sizes are typical ones. `dims` and `constants` are
-    those of `compile`; sizes that the artefact fixes need not be repeated. `against` is the numpy
+    floats, or both in `value_range`. `dims` and `constants` are those of `compile`; what the
+    artefact fixes need not be repeated, and for a symbol that it has kept `dims` gives the size of
+    the data, instead of a typical one. `against` is the numpy
     `reference` or `onnxruntime`. `repro` is a folder to write a model of the wrong node to, with
     its inputs and the outputs expected. Raises BiremeError, `bireme.runtime.RuntimeFault`.
     """
     if against not in PEERS:
         raise BiremeError("BM6002", f"expected one of {', '.join(PEERS)}; found {against!r}")
     data = artefact if isinstance(artefact, bytes) else _read(artefact)
-    traced = _traced(model, data, dims or {}, constants or {})
+    Model.load(data)  # checks the file
+    symbols = symbols_of(data)
+    sizes = {k: v for k, v in (dims or {}).items() if k in symbols and isinstance(v, int)}
+    fixed = {k: v for k, v in (dims or {}).items() if k not in sizes}
+    traced = _traced(model, data, fixed, constants or {})
     if inputs is None:
-        inputs = _made_up(traced.graph, seed, value_range)
+        inputs = _made_up(traced.graph, sizes, seed, value_range)
     found, seen, values = _judge(traced, data, inputs, against, constants or {}, threads)
     if found.fault is None or not found.fault.nodes:
         return found
@@ -213,13 +218,14 @@ def _traced(
     constants: Mapping[str, Array],
 ) -> Traced:
     """The model imported as it was for the artefact: with the sizes and ranges that it has."""
-    inputs = Model.load(artefact).inputs  # checks the file, too
     traced = onnx.load_traced(model, dims=dims, constants=constants)
     known = traced.graph.symbols
     fixed: dict[str, int | range] = {
-        name: sizes for name, sizes in ranges_of(artefact).items() if name in known
+        name: sizes
+        for name, sizes in symbols_of(artefact).items()
+        if sizes is not None and name in known
     }
-    given = {info.name: info for info in inputs}
+    given = {info.name: info for info in Model.load(artefact).inputs}
     names = traced.graph.input_names
     if set(given) != set(names):
         raise BiremeError(
@@ -233,11 +239,13 @@ def _traced(
                 fixed[str(dim)] = size
     if not fixed:
         return traced
-    return onnx.load_traced(model, dims={**fixed, **dims}, constants=constants)
+    return onnx.load_traced(model, dims={**dims, **fixed}, constants=constants)
 
 
-def _made_up(graph: Graph, seed: int, value_range: tuple[int, int] | None) -> dict[str, Array]:
-    sizes = {name: s.typical for name, s in graph.symbols.items()}
+def _made_up(
+    graph: Graph, given: Mapping[str, int], seed: int, value_range: tuple[int, int] | None
+) -> dict[str, Array]:
+    sizes = {**{name: s.typical for name, s in graph.symbols.items()}, **given}
     types = [
         (name, v.type.dtype.numpy, tuple(evaluate(d, sizes) for d in v.type.shape))
         for name, v in zip(graph.input_names, graph.inputs, strict=True)
