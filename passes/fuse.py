@@ -39,6 +39,8 @@ _ROLES_BY_NAME = {
 }
 
 _GENERATED = ("iota", "dim_values")
+# Kernels of these work in the memory of all their results, read or not.
+_WORKS_IN_RESULTS = frozenset({"compact", "sort_rows"})
 # A kernel stores into the inner part of at most two spatial axes (of a blocked result).
 _MOST_PADDED_AXES = 5
 
@@ -194,7 +196,10 @@ def _wrap(members: Sequence[Op], part: Group, end: Op) -> None:
     )
     passed = [v for v in operands if not _is_single_element(v)]
     results = [
-        v for op in members for v in op.results if any(user not in inside for user, _ in v.uses)
+        v
+        for op in members
+        for v in op.results
+        if op.name in _WORKS_IN_RESULTS or any(user not in inside for user, _ in v.uses)
     ]
     readers = {v: [use for use in v.uses if use[0] not in inside] for v in results}
 

@@ -250,3 +250,18 @@ def test_narrow_types_go_in_and_come_out(dtype):
     with pytest.raises(RuntimeFault) as caught:
         program({"x": data})
     assert dtype.label in caught.value.message
+
+
+@pytest.mark.parametrize("result", [0, 1])
+@pytest.mark.parametrize("name", ["compact", "sort_rows", "topk"])
+def test_ops_of_which_one_result_is_read(name, result):
+    graph = Graph()
+    x = graph.add_input("x", TensorType(F32, (7, 3)))
+    b = Builder(graph)
+    operand = x
+    if name == "compact":
+        column = b.reshape(b.slice(x, starts=(0, 0), sizes=(7, 1), steps=(1, 1)), shape=(7,))
+        operand = b.greater(column, b.constant(np.float32(0)))
+    attrs = {"k": (2,)} if name == "topk" else {}
+    graph.set_outputs({"y": b.op(name, [operand], **attrs).results[result]})
+    compare(graph, {"x": randoms(7, 3)})
