@@ -78,7 +78,15 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
   if (*argc != 3 || strcmp((*argv)[1], "--seeds") != 0) return 0;
   testing::PlanBuilder b = testing::doubling();
   testing::add_image(b);
-  b.weight("w", std::vector<float>(16, 1.0f));
+  const uint32_t w = b.weight("w", std::vector<float>(16, 1.0f));
+  b.version(0, 0, {b.constant(1)}, {{2, b.plan.tensors[0]->shape[0]}});
+  b.plan.tensors[w]->dtype = fb::DType::I64;
+  b.plan.tensors[w]->shape = {b.constant(8)};
+  const uint32_t hits = b.symbol("hits", 0, 4);
+  b.bind(w, hits, b.plan.tensors[0]->shape[0]);
+  const uint32_t kept = b.tensor("kept", fb::Place::Arena, {hits});
+  b.plan.tensors[kept]->capacity = static_cast<int32_t>(b.constant(1200));
+  b.copy(b.view("head", 1, {hits}, 0), kept);
   const std::string path = std::string((*argv)[2]) + "/doubling.bireme";
   const testing::Bytes file = b.artefact();
   FILE* out = fopen(path.c_str(), "wb");

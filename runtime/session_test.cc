@@ -487,6 +487,34 @@ TEST(Session, BindsAgainInEveryIteration) {
   }
 }
 
+// A plan that jumps over a Bind is not what a compiler writes, but it must not reach other memory:
+// sizes are those of the last time, or 0 where the shapes are new.
+TEST(Session, ABindThatIsJumpedOverLeavesSafeSizes) {
+  PlanBuilder b;
+  const uint32_t n = b.symbol("n", 1), one = b.constant(1);
+  const uint32_t x = b.tensor("x", fb::Place::Input, {n});
+  const uint32_t condition = b.tensor("c", fb::Place::Arena, {}, fb::DType::Bool);
+  const uint32_t limit = b.weight("limit", {5}), two = b.weight("two", {0, 0});
+  const int64_t value = 2;
+  memcpy(b.weights.data() + b.plan.tensors[two]->offset, &value, sizeof value);
+  b.plan.tensors[two]->dtype = fb::DType::I64;
+  b.plan.tensors[two]->shape = {one};
+  b.launch(b.kernel("less"), {x, limit, condition}, {one});
+  b.jump_if_false(condition, 3);
+  const uint32_t hits = b.symbol("hits");
+  b.bind(two, hits, n);
+  const uint32_t y = b.tensor("y", fb::Place::Output, {hits});
+  b.plan.tensors[y]->capacity = static_cast<int32_t>(b.plan.tensors[x]->bytes);
+  b.launch(b.kernel("double"), {b.view("head", x, {hits}, 0), y}, {hits});
+  Program program(b, {less_kernel, double_kernel});
+  EXPECT_EQ(program.run({9, 1, 1}, {3}).shape, (Shape{0}));
+  EXPECT_EQ(program.run({1, 2, 3}, {3}).values, (std::vector<float>{2, 4}));
+  EXPECT_EQ(program.run({9, 2, 3}, {3}).values, (std::vector<float>{18, 4}));
+  EXPECT_EQ(program.run({9}, {1}).shape, (Shape{0}));
+  EXPECT_EQ(program.run({1}, {1}).code, Code::data_size_range);
+  EXPECT_EQ(program.run({9}, {1}).shape, (Shape{0}));
+}
+
 TEST(Session, KernelFaultsNameTheOperation) {
   const std::pair<Kernel, Code> cases[] = {{fault_2_kernel, Code::division_by_zero},
                                            {fault_9_kernel, Code::kernel_fault}};
