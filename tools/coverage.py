@@ -8,8 +8,8 @@ from onnx import defs
 
 from bireme.codegen.rules import RULES
 from bireme.frontend.onnx.model import NEWEST_OPSET, OLDEST_OPSET
-from bireme.frontend.onnx.ops import find_converter
-from bireme.ir import OPS
+from bireme.frontend.onnx.ops import RANDOM, TABLES, find_converter
+from bireme.ir import OPS, Fusion
 from bireme.passes import decompose
 from bireme.targets.registry import names
 
@@ -26,7 +26,11 @@ def how(op: str) -> str:
         return "plan"
     if op in RULES:
         return "kernel"
-    return "rewritten" if op in DECOMPOSED else NONE
+    if op in DECOMPOSED:
+        return "rewritten"
+    # Ops that no rule describes element by element have a template of their own, which
+    # tests/codegen/test_rules.py makes sure of.
+    return "kernel" if op in OPS and OPS[op].fusion is Fusion.OPAQUE else NONE
 
 
 def targets() -> list[str]:
@@ -44,11 +48,24 @@ def op_rows() -> Iterator[list[str]]:
 
 
 def first_opset(operator: str) -> int | None:
-    """Return the oldest opset in which an operator is read from a model, or None."""
+    """Return the oldest opset in which an operator is read from a model, or None.
+
+    Operators without a converter are read by the bodies that ONNX gives them, if it does; not those
+    that draw random numbers or that take sequences.
+    """
     for opset in range(OLDEST_OPSET, NEWEST_OPSET + 1):
-        if defs.has(operator, opset) and find_converter("", operator, opset):
+        if not defs.has(operator, opset):
+            continue
+        if find_converter("", operator, opset) or _has_body(operator, opset):
             return opset
     return None
+
+
+def _has_body(operator: str, opset: int) -> bool:
+    schema = defs.get_schema(operator, opset)
+    body = schema.has_function or schema.has_context_dependent_function
+    takes_sequences = any("seq(" in kind for i in schema.inputs for kind in i.types)
+    return body and not takes_sequences and operator not in RANDOM
 
 
 def onnx_rows() -> Iterator[list[str]]:
@@ -56,3 +73,9 @@ def onnx_rows() -> Iterator[list[str]]:
     schemas = {s.name for s in defs.get_all_schemas() if s.domain == "" and not s.deprecated}
     for name in sorted(schemas):
         yield [f"`{name}`", str(first_opset(name) or NONE)]
+
+
+def microsoft_rows() -> Iterator[list[str]]:
+    """Yield the names of the operators of ONNX Runtime's domain that are read."""
+    for name in sorted(TABLES["com.microsoft"]):
+        yield [f"`{name}`"]

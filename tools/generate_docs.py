@@ -187,6 +187,12 @@ def coverage_page() -> str:
         "to the newest.",
         "",
         *_table(("operator", "from opset"), operators),
+        "",
+        "## ONNX Runtime's operators",
+        "",
+        "Of the domain `com.microsoft`, what exporters and ONNX Runtime's tools write:",
+        "",
+        *_table(("operator",), coverage.microsoft_rows()),
     ]
     return "\n".join(lines) + "\n"
 

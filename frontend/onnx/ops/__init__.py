@@ -67,15 +67,12 @@ TABLES: dict[str, Table] = {"": _merged(_FAMILIES), "com.microsoft": _merged(_MI
 
 
 _RANDOM = "the result is random; draw it outside the model and make it an input"
+RANDOM = frozenset({
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+})  # fmt: skip
 # Why an operator without a converter has none, where there is more to say than that.
-_REASONS: dict[str, str] = {
-    "Bernoulli": _RANDOM,
-    "Multinomial": _RANDOM,
-    "RandomNormal": _RANDOM,
-    "RandomNormalLike": _RANDOM,
-    "RandomUniform": _RANDOM,
-    "RandomUniformLike": _RANDOM,
-}
+_REASONS: dict[str, str] = dict.fromkeys(RANDOM, _RANDOM)
 
 
 def reason_for_none(domain: str, op: str) -> str:
