@@ -61,9 +61,9 @@ class SizeNames:
             self.ranges[plain] = _range(value, key, _TYPICAL if axis else 1)
         return symbol(plain)
 
-    def most_steps(self, node: str) -> int | None:
-        """How many steps loop `node` has at most, if the user says so: the end of a range of its
-        name.
+    def most_of(self, node: str) -> int | None:
+        """The most steps of a loop, or elements of a range, that the user allows for `node`: the end
+        of the range of sizes given under its name.
         """
         value = self.given.get(node)
         if value is None:

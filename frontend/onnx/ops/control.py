@@ -263,7 +263,7 @@ class _Loop:
             (limit,) = self.limit.dims
             if not isinstance(limit, int) or limit <= _MOST_STACKED:
                 return n.b.bounds.maximum(limit, 0), True
-        given = n.scope.importer.sizes.most_steps(n.name)
+        given = n.scope.importer.sizes.most_of(n.name)
         if given is None:
             raise BiremeError(
                 "BM1007",

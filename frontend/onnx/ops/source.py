@@ -60,6 +60,8 @@ def _range(n: Node) -> Tensor:
             raise BiremeError("BM1006", f"a range of {count} elements")
         steps = start + np.arange(count) * delta
         return data(steps.astype(dtype.numpy))
+    if dtype.is_float or any(n[i].dims is None for i in range(3)):
+        return _range_of_data(n)
     first, last, step = (_size(n, i) for i in range(3))
     low, high = n.b.bounds.of(step)
     if low <= 0 <= high:
@@ -70,6 +72,29 @@ def _range(n: Node) -> Tensor:
     if step != 1:
         line = n.b.mul(line, n.b.reshape(n[2], shape=()))
     return line if first == 0 else n.b.add(line, n.b.reshape(n[0], shape=()))
+
+
+def _range_of_data(n: Node) -> Tensor:
+    """A range whose length the data decides: the user says how long it can be."""
+    for i in range(3):
+        if n[i].guess:
+            raise n.unknown(i)
+    most = n.scope.importer.sizes.most_of(n.name)
+    if most is None:
+        raise BiremeError(
+            "BM1007",
+            "the length of the range is not known when the model is compiled",
+            hint=f"say how long it can be with --dim {n.name}=0..LENGTH",
+        )
+    b = n.b
+    first, last, step = (b.reshape(n[i], shape=()) for i in range(3))
+    start, end, stride = (b.cast(t, dtype=DType.F64) for t in (first, last, step))
+    length = b.ceil(b.div(b.sub(end, start), stride))
+    # More than there can be is a fault when the model runs.
+    count = b.cast(b.minimum(b.maximum(length, 0), most + 1), dtype=DType.I64)
+    line = b.prefix(b.iota(shape=(most,), axis=0, dtype=n[0].dtype), count)
+    result: Tensor = b.add(b.mul(line, step), first)
+    return result
 
 
 def _size(n: Node, index: int) -> Dim:

@@ -304,6 +304,24 @@ def test_a_size_inside_of_a_branch_stays_there() -> None:
     agrees(source, [{"c": np.array(c), "x": x} for c in (True, False) for x in VECTORS])
 
 
+@pytest.mark.parametrize("dtype", ["int64", "int32", "float"])
+def test_range_of_data(dtype: str) -> None:
+    source = model(f"""g ({dtype} start, {dtype} limit, {dtype} delta) => ({dtype}[n] y) {{
+        y = Range(start, limit, delta) }}""")
+    with pytest.raises(BiremeError) as caught:
+        load(source)
+    assert "--dim Range_0=0..LENGTH" in str(caught.value)
+    kind = {"float": np.float32}.get(dtype, dtype)
+    ends = ((0, 5, 1), (2, -7, -2), (3, 3, 1), (5, 0, 1), (-4, 30, 9), (0, 11, 1))
+    feeds = [
+        dict(zip(("start", "limit", "delta"), (np.array(v, kind) for v in row), strict=True))
+        for row in ends
+    ]
+    agrees(source, feeds, dims={"Range_0": range(12)})
+    with pytest.raises(RuntimeFault, match="BM5019"):
+        compiled(source, dims={"Range_0": range(11)}).run(feeds[-1])
+
+
 DETECTION = """g (float[n, 4] boxes, float[n] scores, float threshold)
         => (float[d, 4] kept, float[d] confidence, int64[d] place) {
     hit = Greater(scores, threshold)
