@@ -80,6 +80,34 @@ class TestEach:
     def test_last_state_only(self, name):
         run(name, (4, 1, 5, 9), outputs=[1])
 
+    @pytest.mark.parametrize(("inputs", "hidden"), [(16, 16), (7, 50), (67, 21), (1, 33)])
+    def test_one_sequence_of_many_steps(self, name, inputs, hidden):
+        run(name, (27, 1, inputs, hidden), direction="bidirectional")
+
+    @pytest.mark.parametrize("level", LEVELS[1:], ids=lambda level: level.name)
+    def test_one_sequence_on_older_levels(self, name, level):
+        run(name, (19, 1, 10, 20), level=level)
+
+    @pytest.mark.parametrize("n", [1, 2, 5, 7])
+    def test_some_sequences_of_many_steps(self, name, n):
+        run(name, (S, N, 9, 20), symbols={"s": 18, "n": n}, lengths=n > 1)
+
+    @pytest.mark.parametrize("batch", [2, 3, 6])
+    def test_sequences_that_do_not_fill_a_task(self, name, batch):
+        run(name, (11, batch, 9, 32), direction="reverse")
+
+    def test_directions_with_activations_of_their_own(self, name):
+        first = ACTIVATIONS[name]
+        run(
+            name,
+            (20, 1, 6, 20),
+            direction="bidirectional",
+            activations=(*first, *first[:-1], "relu"),
+        )
+
+    def test_inputs_without_features(self, name):
+        run(name, (10, 1, 0, 5))
+
     def test_no_steps(self, name):
         run(name, (S, 2, 5, 9), symbols={"s": 0})
 
@@ -92,6 +120,8 @@ def test_lstm_variants():
 @pytest.mark.parametrize("linear", [False, True])
 def test_gru_reset(linear):
     run("gru", (5, 3, 20, 24), linear_before_reset=linear, clip=1.0)
+    run("gru", (20, 1, 12, 24), linear_before_reset=linear)
+    run("gru", (S, N, 12, 24), linear_before_reset=linear, symbols={"s": 15, "n": 1})
 
 
 @pytest.mark.parametrize(
