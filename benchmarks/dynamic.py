@@ -2,8 +2,9 @@
 
 For each of 20 shapes both are run in turn, in rounds; the median of a round's runs is one sample,
 the table gives the median over rounds, in milliseconds. Results are compared with ONNX Runtime's,
-and what the session of all sizes holds is read before and after: it reserves memory when it meets a
-larger shape than before, so the largest comes first, and nothing may be added from then on.
+and the most memory that the session of all sizes has held is read after each: it reserves memory
+when it meets a larger shape than before, so the largest comes first, and nothing may be added from
+then on.
 
 Layers are as wide as BERT-base's. There are 2 of them unless `--layers` says otherwise: layers are
 alike, so the ratio hardly depends on their number, but the time to compile and to measure does.
@@ -28,7 +29,7 @@ from bireme.cli.output import print_table
 from bireme.codegen.compiler import Options, compile_graph
 from bireme.frontend import onnx
 from bireme.ir import Graph
-from bireme.runtime import Memory, Model, Session
+from bireme.runtime import Model, Session
 from bireme.targets.registry import find
 
 MODEL = "bert_base"
@@ -81,12 +82,6 @@ def measure(runs: Sequence[Run], feed: Feed, rounds: int, seconds: float) -> lis
     return samples
 
 
-def held(owner: Session) -> tuple[int, int]:
-    """Bytes that a session holds between runs."""
-    memory: Memory = owner.memory
-    return memory.arena_bytes, memory.workspace_bytes
-
-
 def main() -> None:
     """Compiles, compares, measures, prints the table; fails when results differ or memory grows."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -105,7 +100,7 @@ def main() -> None:
     peer = onnxruntime.InferenceSession(onnx.export(graph).SerializeToString())
     shapes = [tuple(map(int, s.split("x"))) for s in options.shapes or ()] or list(SHAPES)
     rows: list[Row] = []
-    reserved = None
+    reserved = 0
     for batch, seq in shapes:
         sizes = {"batch": batch, "seq": seq}
         print(f"measuring {batch} x {seq}", flush=True)
@@ -118,9 +113,9 @@ def main() -> None:
             raise SystemExit(f"{batch} x {seq}: outputs differ by {error:.2g} of the largest")
         ours, theirs = map(median, measure(runs, feed, options.rounds, options.seconds))
         rows.append(Row(batch, seq, ours, theirs, ours / theirs, error))
-        reserved = reserved or held(dynamic)
-        if held(dynamic) != reserved:
-            raise SystemExit(f"{batch} x {seq}: memory grew from {reserved} to {held(dynamic)}")
+        reserved = reserved or dynamic.peak_bytes
+        if dynamic.peak_bytes != reserved:
+            raise SystemExit(f"{batch} x {seq}: {reserved} bytes grew to {dynamic.peak_bytes}")
     print_table(
         f"{MODEL}, {options.layers} layers, float32, {options.threads} threads",
         ("batch", "seq", "all sizes ms", "this size ms", "ratio", "error"),
