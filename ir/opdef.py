@@ -67,7 +67,8 @@ class Attr:
 
 @dataclass(frozen=True)
 class Operand:
-    """An operand and the element types it takes.
+    """An operand and the element types it takes: all of them, for ops that only move elements, also
+    the narrow ones that nothing calculates with.
 
     Only trailing operands may be optional or variadic.
     """
