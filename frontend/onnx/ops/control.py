@@ -95,8 +95,8 @@ def _joined(n: Node, condition: Tensor, arms: Sequence[_Arm]) -> list[Tensor]:
         arm.inner.end([*arm.results, *count])
     made = b.region("if", [condition], [arm.block for arm in arms])
     results = made[: len(made) - len(cuts)]
-    for (number, axis), count in zip(cuts, made[len(results) :], strict=True):
-        results[number] = prefix_along(b, results[number], axis, count)
+    for (number, axis), taken in zip(cuts, made[len(results) :], strict=True):
+        results[number] = prefix_along(b, results[number], axis, taken)
     return results
 
 
@@ -310,7 +310,8 @@ def _added(before: Tensor, after: Tensor) -> list[Tensor]:
     """What a step appends to a sequence. Raises BM1003 when it does anything else to it."""
     started, ended = before.items or [], after.items or []
     added = ended[len(started) :]
-    if ended[: len(started)] != started or any(item.stacked or item.items is not None for item in added):
+    odd = any(item.stacked or item.items is not None for item in added)
+    if odd or ended[: len(started)] != started:
         raise BiremeError("BM1003", "a loop does more to a sequence than append to it")
     return added
 
