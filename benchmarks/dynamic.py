@@ -73,12 +73,14 @@ def relative_error(found: Sequence[Any], wanted: Sequence[Any]) -> float:
     )
 
 
-def measure(runs: Sequence[Run], feed: Feed, rounds: int, seconds: float) -> list[list[float]]:
+def measure(
+    runs: Sequence[Run], feed: Feed, rounds: int, seconds: float, cpu_time: bool
+) -> list[list[float]]:
     """For each run the medians of interleaved rounds."""
     samples: list[list[float]] = [[] for _ in runs]
     for _ in range(rounds):
         for run, times in zip(runs, samples, strict=True):
-            times.append(time_runs(run, feed, seconds))
+            times.append(time_runs(run, feed, seconds, cpu_time))
     return samples
 
 
@@ -91,6 +93,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.2, help="length of a round")
     parser.add_argument("--shapes", nargs="+", help="BATCHxSEQ instead of the 20, largest first")
     parser.add_argument("--specialize", type=int, nargs="+", help="lengths with own kernels")
+    parser.add_argument("--cpu-time", action="store_true", help="not wall time; one thread only")
     parser.add_argument("--json", type=Path, help="also write the results here")
     options = parser.parse_args()
     overrides: Mapping[str, Any] = {"num_layers": options.layers}
@@ -111,7 +114,8 @@ def main() -> None:
         error = max(relative_error(run(feed), wanted) for run in runs)
         if not error <= TOLERANCE:
             raise SystemExit(f"{batch} x {seq}: outputs differ by {error:.2g} of the largest")
-        ours, theirs = map(median, measure(runs, feed, options.rounds, options.seconds))
+        samples = measure(runs, feed, options.rounds, options.seconds, options.cpu_time)
+        ours, theirs = map(median, samples)
         rows.append(Row(batch, seq, ours, theirs, ours / theirs, error))
         reserved = reserved or dynamic.peak_bytes
         if dynamic.peak_bytes != reserved:

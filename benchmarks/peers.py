@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import numpy as np
@@ -118,7 +118,7 @@ class Peer:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def ask(self, request: tuple[str, Any]) -> Any:
-        """Sends `("run", feed)` or `("time", seconds)`."""
+        """Sends `("run", feed)` or `("time", (seconds, cpu time))`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         pickle.dump(request, self._process.stdin)
@@ -143,20 +143,24 @@ def serve(engine: str, folder: Path, threads: int) -> None:
             feed = value
             answer: Any = run(feed)
         else:
-            answer = time_runs(run, feed, value)
+            answer = time_runs(run, feed, *value)
         pickle.dump(answer, sys.stdout.buffer)
         sys.stdout.buffer.flush()
 
 
-def time_runs(run: Run, feed: Feed, seconds: float) -> float:
-    """Median milliseconds of the runs that fit in `seconds`, at least three, warmed up."""
+def time_runs(run: Run, feed: Feed, seconds: float, cpu_time: bool = False) -> float:
+    """Median milliseconds of the runs that fit in `seconds`, at least three, warmed up.
+
+    With `cpu_time`, those that this thread spends computing: for one thread on a busy machine.
+    """
+    clock = thread_time if cpu_time else perf_counter
     run(feed)
     times: list[float] = []
     end = perf_counter() + seconds
     while perf_counter() < end or len(times) < 3:
-        start = perf_counter()
+        start = clock()
         run(feed)
-        times.append((perf_counter() - start) * 1e3)
+        times.append((clock() - start) * 1e3)
     return median(times)
 
 
@@ -205,6 +209,7 @@ def measure(
     peak: float,
     rounds: int,
     seconds: float,
+    cpu_time: bool,
 ) -> list[Result]:
     """Interleaved rounds of all engines."""
     peers = [Peer(engine, folder, threads) for engine in ENGINES]
@@ -213,7 +218,7 @@ def measure(
         samples: list[list[float]] = [[] for _ in peers]
         for _ in range(rounds):
             for peer, times in zip(peers, samples, strict=True):
-                times.append(peer.ask(("time", seconds)))
+                times.append(peer.ask(("time", (seconds, cpu_time))))
     finally:
         for peer in peers:
             peer.close()
@@ -258,6 +263,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", help="instead of the case's own")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a round")
+    parser.add_argument("--cpu-time", action="store_true", help="not wall time; one thread only")
     parser.add_argument("--json", type=Path, help="also write the results here")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -283,6 +289,7 @@ def main() -> None:
                     peak,
                     options.rounds,
                     options.seconds,
+                    options.cpu_time,
                 )
     print_results(results)
     if options.json:
