@@ -12,7 +12,7 @@ import numpy as np
 
 from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar, sizes
 from bireme.frontend.onnx.node import Node
-from bireme.frontend.onnx.ops.shape import reshape, transpose, unsqueeze
+from bireme.frontend.onnx.ops.shape import expand, reshape, transpose, unsqueeze
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType, product
 
@@ -41,6 +41,30 @@ def _non_zero(n: Node) -> Tensor:
     found = places(b, flat if x.dtype is DType.BOOL else b.not_equal(flat, 0))
     rows = [unsqueeze(b, i, [0]) for i in coordinates(b, found, x.shape or (1,))]
     return rows[0] if len(rows) == 1 else b.concat(*rows, axis=0)
+
+
+def _most(count: Tensor) -> Dim | None:
+    """The most that a number can be which counts true elements: how many elements there are."""
+    op = count.value.owner if count.value is not None else None
+    while op is not None and op.name in ("reshape", "reduce_sum", "cast"):
+        (source, *_) = op.operands
+        if op.name == "cast" and source.type.dtype is DType.BOOL:
+            return source.type.elements
+        op = source.owner
+    return None
+
+
+def _expand(n: Node) -> Tensor:
+    """To a shape that is known, or to as many rows as a mask has true elements, which is how
+    exporters write what is assigned under a mask.
+    """
+    x, shape = n[0], n[1]
+    if shape.dims is not None or shape.guess or shape.shape != (1,) or x.rank > 1:
+        return expand(n.b, x, n.dims(1))
+    most = _most(shape)
+    if most is None or x.shape not in ((), (1,)):
+        raise n.unknown(1)
+    return n.b.prefix(expand(n.b, x, (most,)), reshape(n.b, shape, ()))
 
 
 def _compress(n: Node) -> Tensor:
@@ -122,6 +146,7 @@ def _non_max_suppression(n: Node) -> Tensor:
 
 TABLE: Table = {
     "Compress": _compress,
+    "Expand": _expand,
     "NonMaxSuppression": _non_max_suppression,
     "NonZero": _non_zero,
     "Unique": _unique,

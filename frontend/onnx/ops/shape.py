@@ -379,7 +379,6 @@ TABLE: Table = {
     "CenterCropPad": _center_crop_pad,
     "Concat": _concat,
     "DepthToSpace": _depth_to_space,
-    "Expand": lambda n: expand(n.b, n[0], n.dims(1)),
     "Flatten": _flatten,
     "Pad": ((2, _pad_attributes), (11, _pad)),
     "Reshape": _reshape,

@@ -401,3 +401,24 @@ def test_sessions_do_not_disturb_each_other() -> None:
 def test_shape_inference_of_the_exporter_agrees() -> None:
     """What the tests compare with is a valid model."""
     onnx.checker.check_model(model(DETECTION), full_check=True)
+
+
+def test_assignment_under_a_mask() -> None:
+    """`x[mask] = value` as PyTorch's newer exporter writes it."""
+    proto = model("""g (float[N, M] x, bool[N, M] mask, float value) => (float[N, M] y)
+    <int64[1] flat = {-1}> {
+        places = NonZero(mask)
+        indices = Transpose<perm = [1, 0]>(places)
+        line = Reshape(mask, flat)
+        ones = Cast<to = 7>(line)
+        count = ReduceSum<keepdims = 1>(ones)
+        values = Expand(value, count)
+        updates = Reshape(values, flat)
+        y = ScatterND(x, indices, updates)
+    }""")
+    graph = load(proto)
+    for seed, shape in enumerate(((3, 4), (1, 1), (2, 9))):
+        x = random(*shape, seed=seed)
+        for mask in (x > 0, x > 9):
+            inputs = {"x": x, "mask": mask, "value": np.float32(7)}
+            np.testing.assert_array_equal(run(graph, inputs)["y"], np.where(mask, 7, x))
