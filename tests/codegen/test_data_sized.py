@@ -181,6 +181,18 @@ def test_sizes_shrink_and_grow_with_the_data() -> None:
     agrees(graph)
 
 
+def test_what_is_made_before_a_size_is_known_is_not_stored_behind_it() -> None:
+    """Rows of 64 bytes could lie in the concat's result, were their place known in time."""
+    graph = Graph()
+    x = graph.add_input("x", TensorType(DType.F32, (N,)))
+    b = Builder(graph, node="Rows")
+    rows = b.exp(b.expand(b.reshape(x, shape=(N, 1)), shape=(N, 16)))
+    places, count = b.compact(b.greater(x, b.constant(np.float32(0))))
+    found = b.gather(rows, b.prefix(places, count, symbol="hits"), axis=0)
+    graph.set_outputs({"y": b.relu(b.concat(b.neg(found), rows, b.neg(found), axis=0))})
+    agrees(graph)
+
+
 def test_one_size_bounds_another() -> None:
     graph = Graph()
     b, places = positives(graph)
