@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from bireme.codegen.abi import kernel_function
@@ -46,7 +47,7 @@ class Emitted:
 
 def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -> Emitted:
     """Emits the kernel of a specification for one instruction set. Raises BM3004."""
-    graph = flatten_rows(flatten_positions(collapse(without_reshapes(spec.graph()))))
+    graph = _normal(spec)
     template = template_of(graph)
     arguments = [
         *((f"a{i}", v.type) for i, v in enumerate(graph.inputs)),
@@ -69,6 +70,12 @@ def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -
     symbols = [f"s{i}" for i in range(len(spec.symbols))]
     function = kernel_function(name, arguments, symbols, body)
     return Emitted(function, works[0], template.name)
+
+
+@lru_cache(maxsize=1)  # the levels of a kernel are emitted one after the other
+def _normal(spec: KernelSpec) -> Graph:
+    """The group as templates take it; they only read it."""
+    return flatten_rows(flatten_positions(collapse(without_reshapes(spec.graph()))))
 
 
 def _is_empty(graph: Graph) -> bool:

@@ -65,6 +65,7 @@ class _Lowering:
         self.idle = self._aliases.idle
         self.refused: list[BiremeError] = []
         self._kernels: dict[str, int] = {}
+        self._overwritable: list[list[int]] = []  # of each kernel
         self.tensors: dict[Value, int] = {}
         self._weights: dict[tuple[str, TensorType], int] = {}
         self._sources: dict[Source, int] = {}
@@ -215,12 +216,13 @@ class _Lowering:
         number = self._kernels.setdefault(spec.key, len(self.specs))
         if number == len(self.specs):
             self.specs.append(spec)
+            self._overwritable.append(overwritable(op))
         source = Source("+".join(self._check_inner_sizes(op)), op.node)
         inputs = [self.tensors[v] for v in op.operands]
         overwrites = tuple(
-            (results[0], inputs[number])
-            for number in overwritable(op)
-            if [root_of(v) for v in op.operands].count(root_of(op.operands[number])) == 1
+            (results[0], inputs[place])
+            for place in self._overwritable[number]
+            if [root_of(v) for v in op.operands].count(root_of(op.operands[place])) == 1
         )
         launch = self._add(
             Instruction(
