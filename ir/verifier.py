@@ -79,9 +79,7 @@ def _op_faults(graph: Graph) -> Iterator[BiremeError]:
             yield error.at(op.node or op.name)
 
 
-def _with_bound_symbols(
-    block: Block, bound: frozenset[str]
-) -> Iterator[tuple[Op, frozenset[str]]]:
+def _with_bound_symbols(block: Block, bound: frozenset[str]) -> Iterator[tuple[Op, frozenset[str]]]:
     """Every op, outer before inner, with the symbols that a `prefix` bound before it."""
     for op in block.ops:
         yield op, bound

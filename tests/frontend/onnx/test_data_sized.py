@@ -5,6 +5,7 @@ with ONNX Runtime.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -385,17 +386,22 @@ def test_compare_sees_values_of_sizes_that_data_decides(against: str) -> None:
 
 
 def test_sessions_do_not_disturb_each_other() -> None:
-    """Sizes belong to a session: two of one model, used in turn, see their own."""
+    """Sizes belong to a session: those of one model that run at the same time see their own."""
     artefact, _ = compile_graph(load(model(DETECTION)), find("x86"), Options(jobs=0))
     loaded = Model.load(artefact)
-    sessions = [Session(loaded, threads=threads) for threads in (1, 2)]
     feeds = detection_feeds()
     alone = [Session(loaded).run(feed) for feed in feeds]
-    for i in range(2 * len(feeds)):
-        for offset, session in enumerate(sessions):
-            number = (i + offset) % len(feeds)
+
+    def work(first: int) -> None:
+        session = Session(loaded, threads=1 + first % 2)
+        for i in range(200):
+            number = (first + i) % len(feeds)
             for name, array in session.run(feeds[number]).items():
                 np.testing.assert_array_equal(array, alone[number][name])
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work, first) for first in range(4)]:
+            done.result()
 
 
 def test_shape_inference_of_the_exporter_agrees() -> None:
