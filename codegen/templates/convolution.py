@@ -105,7 +105,7 @@ def _depthwise(e: Emission, conv: Op) -> Form:
 
 def _rows(spatial: Sequence[Dim]) -> tuple[Dim, Dim]:
     """Spatial axes as two: all but the last one together, and the last."""
-    return product(spatial[:-1]), spatial[-1]
+    return product(list(spatial[:-1])), spatial[-1]
 
 
 def _position(e: Emission, conv: Op, row: RowIndex) -> Index:
