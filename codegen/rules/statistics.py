@@ -27,7 +27,7 @@ from bireme.codegen.rules.folding import (
     subtract,
 )
 from bireme.codegen.rules.transcendental import FUNCTIONS
-from bireme.codegen.tir import Emitter, Expr, cast, compute, index, match, select
+from bireme.codegen.tir import Emitter, Expr, cast, compute, index, is_int, match, select
 from bireme.ir import DType, Op
 
 Found = Sequence[Expr]
@@ -54,7 +54,10 @@ def _sum(dtype: DType) -> Statistic:
 
 
 def _quotient(emit: Emitter, total: Expr, count: Expr, dtype: DType) -> Expr:
+    nothing = is_int(count) and int(count) == 0
     total, count = match(total, cast(count, compute(dtype)))
+    if nothing:  # a division by 0 that TVM can see is refused
+        count = emit.opaque(count, "nothing")
     return total / count if dtype.is_float else a.integer_divide(emit, total, count)
 
 

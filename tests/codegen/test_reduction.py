@@ -46,6 +46,13 @@ def test_element_types(name, dtype):
     check(reduction(name, dtype, (3, 50), (1,), False))
 
 
+@pytest.mark.parametrize("dtype", [DType.F32, DType.F64, DType.BF16, DType.I32], ids=repr)
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (0, 40)], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_reductions_of_nothing(name, shape, dtype):
+    check(reduction(name, dtype, shape, (0,), keepdims=False))
+
+
 @pytest.mark.parametrize("name", ["reduce_max", "reduce_min"])
 def test_booleans(name):
     check(reduction(name, DType.BOOL, (7, N, 19), (1,), False), sizes={"n": 3})
