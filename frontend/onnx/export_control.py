@@ -46,6 +46,8 @@ def _scan(w: Writer, op: Op) -> Sequence[str]:
     carries, count = op.attrs["carries"], len(op.operands) - op.attrs["carries"]
     backward = int(op.attrs["reverse"])
     body = _graph(w, op.blocks[0], "step")
+    stacked = len(op.results) - carries
+    directions = {"scan_output_directions": [backward] * stacked} if stacked else {}
     return w.node(
         "Scan",
         [w.name(v) for v in op.operands],
@@ -53,7 +55,7 @@ def _scan(w: Writer, op: Op) -> Sequence[str]:
         body=body,
         num_scan_inputs=count,
         scan_input_directions=[backward] * count,
-        scan_output_directions=[backward] * (len(op.results) - carries),
+        **directions,
     )
 
 

@@ -112,3 +112,17 @@ def test_all_ops_without_a_form_are_listed() -> None:
     assert error.value.code == "BM1003"
     assert "packing: pack_channels" in error.value.detail
     assert "unpacking: unpack_channels" in error.value.detail
+
+
+def test_scan_that_only_carries() -> None:
+    graph = Graph("total")
+    xs = graph.add_input("xs", TensorType(DType.F32, (5, 3)))
+    start = graph.add_input("start", TensorType(DType.F32, (3,)))
+    b = Builder(graph)
+    body = b.block([start.type, start.type])
+    inner = Builder(graph, block=body)
+    inner.yield_([inner.add(*body.arguments)])
+    graph.set_outputs({"y": b.op("scan", [start, xs], regions=[body], carries=1).result})
+    inputs = {"xs": random(5, 3), "start": random(3)}
+    found = onnxruntime_run(export(graph), inputs)["y"]
+    np.testing.assert_allclose(found, reference.run(graph, inputs)["y"], rtol=1e-6)
