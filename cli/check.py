@@ -12,7 +12,7 @@ from bireme.cli.output import FAULT, megabytes, print_json, print_table, quantit
 from bireme.codegen.files import write_file
 from bireme.codegen.survey import Placement, Survey
 
-_NODE = ("node", "operator", "types", "operations", "bytes")
+_NODE = ("node", "operator", "types", "operations", "bytes", "memory")
 _REFUSED = ("node", "operator", "opset", "target", "code", "reason", "what to do")
 _TOTAL = (
     "target", "compilable", "kernels", "launches", "operations", "moved", "arena", "weights",
@@ -52,6 +52,7 @@ def _print(found: Check) -> None:
             node.types,
             quantity(node.operations),
             megabytes(node.bytes),
+            megabytes(_memory(found, node)),
             *(_where(node.places[group[0]]) for group in groups),
         )
         for node in found.nodes
@@ -75,6 +76,16 @@ def _groups(found: Check) -> list[list[str]]:
         cells = tuple(_where(node.places[survey.target]) for node in found.nodes)
         columns.setdefault(cells, []).append(survey.target)
     return list(columns.values())
+
+
+def _memory(found: Check, node: NodeCheck) -> int:
+    """Most bytes that the arena holds while a node runs, on any target."""
+    live = [
+        survey.launches[number].live_bytes
+        for survey in found.surveys
+        for number in node.places[survey.target].launches
+    ]
+    return max(live, default=0)
 
 
 def _where(place: Placement) -> str:
@@ -141,12 +152,12 @@ def _json(found: Check) -> dict[str, Any]:
         "compilable": found.compilable,
         "sizes": dict(found.sizes),
         "operations": found.operations,
-        "nodes": [_node_json(node) for node in found.nodes],
+        "nodes": [_node_json(found, node) for node in found.nodes],
         "targets": [_survey_json(found, survey) for survey in found.surveys],
     }
 
 
-def _node_json(node: NodeCheck) -> dict[str, Any]:
+def _node_json(found: Check, node: NodeCheck) -> dict[str, Any]:
     places = {
         target: {
             "how": list(place.how),
@@ -162,6 +173,7 @@ def _node_json(node: NodeCheck) -> dict[str, Any]:
         "types": node.types,
         "operations": node.operations,
         "bytes": node.bytes,
+        "live_bytes": _memory(found, node),
         "targets": places,
     }
 
@@ -195,7 +207,9 @@ def _error_json(error: Any) -> dict[str, str]:
 def _page(name: str, found: Check) -> str:
     groups = _groups(found)
     columns = (*_NODE, *("\n".join(group) for group in groups))
-    numbers = frozenset({"operations", "bytes", "launch", "kernel", "arena", "kernels", "launches"})
+    numbers = frozenset(
+        {"operations", "bytes", "memory", "launch", "kernel", "arena", "kernels", "launches"}
+    )
     nodes: list[tuple[Cell | str, ...]] = [
         (
             node.report.name,
@@ -203,6 +217,7 @@ def _page(name: str, found: Check) -> str:
             node.types,
             Cell(quantity(node.operations), node.operations),
             Cell(megabytes(node.bytes), node.bytes),
+            Cell(megabytes(_memory(found, node)), _memory(found, node)),
             *(Cell(_where(node.places[g[0]]), good=node.places[g[0]].supported) for g in groups),
         )
         for node in found.nodes

@@ -80,10 +80,19 @@ def refusals(lowered: Lowered, errors: Mapping[int, BiremeError]) -> list[Bireme
         error = errors.get(lowered.plan.instructions[number].kernel)
         if error is not None:
             found += [
-                BiremeError(error.code, error.detail, where=op.node, hint=error.hint)
+                BiremeError(
+                    error.code, f"{error.detail}, in {_typed(op)}", where=op.node, hint=error.hint
+                )
                 for op in culprits(kernel, error)
             ]
     return found
+
+
+def _typed(op: Op) -> str:
+    """An op, or what a group does, with its types."""
+    names = [op.name] if op.name != "kernel" else [o.name for o in op.blocks[0].ops]
+    taken, given = (", ".join(str(v.type) for v in side) for side in (op.operands, op.results))
+    return f"{'+'.join(n for n in names if n != 'constant')}({taken}) → {given}"
 
 
 def culprits(kernel: Op, error: BiremeError) -> list[Op]:

@@ -108,6 +108,8 @@ def test_figures_are_those_of_the_compiled_model(path):
     assert nodes["the_view"]["bytes"] == nodes["the_shape"]["bytes"] == 0
     assert sum(launch["operations"] for launch in survey["launches"]) >= 2 * 2 * 3 * 8 * 8
     assert max(launch["live_bytes"] for launch in survey["launches"]) == report.arena_lower_bound
+    assert max(node["live_bytes"] for node in nodes.values()) == report.arena_lower_bound
+    assert nodes["the_shape"]["live_bytes"] == 0
 
 
 def test_estimates_are_made_at_the_hints_or_the_sizes_given(path):
@@ -218,8 +220,12 @@ def test_another_target_has_a_column_and_a_verdict_of_its_own(path, monkeypatch)
     assert product["targets"]["x86:generic"]["errors"] == []
     (error,) = product["targets"]["toy:one"]["errors"]
     assert error == {
-        "code": "BM3004", "where": "product_2", "message": "no tensor unit", "hint": "use a CPU"
-    }  # fmt: skip
+        "code": "BM3004",
+        "where": "product_2",
+        "message": "no tensor unit, in matmul(float32[batch, 8], float32[1, 8, 8])"
+        " → float32[batch, 8]",
+        "hint": "use a CPU",
+    }
     text = call("check", path).stdout
     assert "toy:one" in text
     assert "use a CPU" in text
