@@ -62,8 +62,8 @@ class SizeNames:
         return symbol(plain)
 
     def most_of(self, node: str) -> int | None:
-        """The most steps of a loop, or elements of a range, that the user allows for `node`: the end
-        of the range of sizes given under its name.
+        """The most steps of a loop, or elements of a range, that the user allows for `node`: the
+        end of the range of sizes given under its name.
         """
         value = self.given.get(node)
         if value is None:
