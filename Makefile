@@ -84,8 +84,8 @@ fuzz-onnx: setup $(DONE)/fuzz-packages ## feed the ONNX importer with mutated mo
 	$(BIN)/python -m tests.frontend.onnx.fuzz.guided -max_total_time=$(FUZZ_SECONDS)
 
 fuzz-graphs: setup ## compile random graphs and compare them with the reference
-	$(BIN)/python -m tests.random passes --seconds $(FUZZ_SECONDS) --jobs $(JOBS)
-	$(BIN)/python -m tests.random compiled --seconds $(FUZZ_SECONDS) --jobs $(JOBS)
+	for property in passes onnx compiled; do \
+		$(BIN)/python -m tests.random $$property --seconds $(FUZZ_SECONDS) --jobs $(JOBS); done
 
 docs: setup ## write the generated pages of docs/
 	$(BIN)/python -m tools.generate_docs

@@ -19,10 +19,15 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.random.example import Example
 from tests.random.graphs import examples
-from tests.random.properties import compiled_gives_results, passes_keep_results
+from tests.random.properties import (
+    compiled_gives_results,
+    onnx_gives_results,
+    passes_keep_results,
+)
 
 PROPERTIES: dict[str, tuple[Callable[[Example], None], int]] = {
     "compiled": (compiled_gives_results, 8),
+    "onnx": (onnx_gives_results, 10),
     "passes": (passes_keep_results, 14),
 }
 _BATCH = 100

@@ -13,7 +13,6 @@ import numpy as np
 
 from bireme.ir import Array, DType, Graph, TensorType, evaluate
 
-_HALF = re.compile(r"([0-9?]x|tensor<|dtype = )(bf16|f16)\b")
 _FLOAT = re.compile(r"([0-9?]x|tensor<|dtype = )(bf16|f16|f32|f64)\b")
 
 
@@ -110,9 +109,12 @@ class Example:
         graph.verify()
         return graph
 
-    def without_halves(self) -> Example:
-        """The example with float32 in the place of 16-bit floats, on the same data."""
-        return replace(self, text=_HALF.sub(r"\1f32", self.text))
+    def in_float32(self, *types: str) -> Example:
+        """The example with float32 in the place of some types (`"f16"`), on the same data."""
+        text = self.text
+        for each in types:
+            text = re.sub(rf"([0-9?]x|tensor<|dtype = ){each}\b", r"\1f32", text)
+        return replace(self, text=text)
 
     def inputs(self, graph: Graph, sizes: Mapping[str, int]) -> dict[str, Array]:
         """Data for the inputs of the graph, or of one with other float types."""

@@ -1,4 +1,5 @@
-"""Random graphs: what is compiled, and what passes make of it, gives what the reference gives.
+"""Random graphs: what is compiled, what passes make of them and what comes back from ONNX gives
+what the reference gives.
 
 Here the same examples are drawn every time; `python -m tests.random` draws others, and many more.
 """
@@ -11,7 +12,11 @@ from hypothesis import HealthCheck, given, seed, settings
 from bireme.ir import OPS
 from tests.random.example import Example
 from tests.random.graphs import MAKERS, NOT_DRAWN, examples
-from tests.random.properties import compiled_gives_results, passes_keep_results
+from tests.random.properties import (
+    compiled_gives_results,
+    onnx_gives_results,
+    passes_keep_results,
+)
 
 SETTINGS = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
@@ -31,6 +36,17 @@ def test_passes_keep_what_a_graph_computes(part: int) -> None:
     @given(examples(most_ops=12))
     def check(example: Example) -> None:
         passes_keep_results(example)
+
+    check()
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_exported_graphs_are_imported_as_they_were(part: int) -> None:
+    @seed(part)
+    @settings(SETTINGS, max_examples=60)
+    @given(examples())
+    def check(example: Example) -> None:
+        onnx_gives_results(example)
 
     check()
 
