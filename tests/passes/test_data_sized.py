@@ -80,6 +80,12 @@ def _fill(net: Net, _x: Value) -> Value:
     return net.b.expand(value, shape=(net.random.choice(net.sizes), WIDTH))
 
 
+def _shift(net: Net, x: Value) -> Value:
+    """Reads a size, and nothing that is made of it: fusion sees no other edge."""
+    size = net.b.dim_values(values=(net.random.choice(net.sizes),))
+    return net.b.add(x, net.b.cast(size, dtype=DType.F32))
+
+
 def _reduce(net: Net, x: Value) -> Value:
     return net.b.expand(net.b.reduce_max(net.b.abs(x), axes=(1,)), shape=x.type.shape)
 
@@ -91,6 +97,7 @@ OPS: tuple[Callable[[Net, Value], Value], ...] = (
     _binary,
     _fill,
     _reduce,
+    _shift,
     lambda net, x: net.b.relu(x),
     lambda net, x: net.b.concat(x, net.value(), axis=0),
 )
@@ -109,7 +116,22 @@ def late_uses(plan: Plan) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(25))
+def test_fusion_sees_that_an_op_uses_a_size() -> None:
+    """Both `abs` and `add` are element-wise at one shape, but the size stands between them."""
+    graph = Graph()
+    b = Builder(graph, node="Between")
+    x = b.abs(graph.add_input("x", TensorType(DType.F32, (N,))))
+    places, count = b.compact(b.greater(x, b.constant(np.float32(1))))
+    b.prefix(places, count, symbol="large")
+    size = b.cast(b.dim_values(values=(symbol("large"),)), dtype=DType.F32)
+    graph.set_outputs({"y": b.add(x, size)})
+    optimise(graph, find("x86").description, verify=True)
+    assert not late_uses(lower(graph).plan)
+    found = run(graph, {"x": np.arange(-3, 4, dtype=np.float32)})["y"]
+    np.testing.assert_array_equal(found, np.abs(np.arange(-3, 4)) + 4)
+
+
+@pytest.mark.parametrize("seed", range(15))
 def test_passes_and_plan(seed: int) -> None:
     graph = Net(seed).build()
     better = graph.clone()
