@@ -55,10 +55,12 @@ namespace {
 
 using bireme::internal::testing::Bytes;
 
-// A loop, parallel launches, a symbolic size and one that data decide.
-Bytes artefact() {
+// A loop, parallel launches, a symbolic size of at most `most` (-1: no bound) and one that data
+// decide.
+Bytes artefact(int64_t most) {
   namespace fb = bireme::fb;
   auto b = bireme::internal::testing::doubling();
+  b.plan.symbols[0]->max = most;
   b.plan.instructions[0]->cost = b.constant(1'000'000'000);
   const uint32_t three = b.constant(3), twelve = b.constant(12);
   const uint32_t row = b.tensor("row", fb::Place::Arena, {three});
@@ -98,7 +100,7 @@ struct Caller {
 };
 
 TEST(Allocation, TenThousandRunsAllocateNothing) {
-  const Bytes file = artefact();
+  const Bytes file = artefact(-1);
   bireme_status status = BIREME_STATUS_INIT;
   bireme_pool_options pool = BIREME_POOL_OPTIONS_INIT;
   pool.threads = 3;
@@ -122,9 +124,32 @@ TEST(Allocation, TenThousandRunsAllocateNothing) {
   bireme_model_free(model);
 }
 
+TEST(Allocation, SizesWithABoundAllocateNothingAfterCreation) {
+  const Bytes file = artefact(100);
+  bireme_status status = BIREME_STATUS_INIT;
+  bireme_pool_options pool = BIREME_POOL_OPTIONS_INIT;
+  pool.threads = 1;  // threads are made by the first run that needs them
+  ASSERT_EQ(bireme_pool_set(&pool, &status), 0);
+  bireme_model* model;
+  bireme_session* session;
+  ASSERT_EQ(bireme_model_load_memory(file.data(), file.size(), nullptr, &model, &status), 0);
+  ASSERT_EQ(bireme_session_create(model, nullptr, &session, &status), 0);
+  Caller caller;
+  const long before = allocations.load();
+  int failures = 0;
+  for (int64_t n : {1, 100, 7, 99, 100, 2}) {
+    failures += caller.run(session, n, true, &status) != 0;
+    failures += caller.run(session, n, false, &status) != 0;
+  }
+  EXPECT_EQ(allocations.load() - before, 0);
+  EXPECT_EQ(failures, 0) << status.message;
+  bireme_session_free(session);
+  bireme_model_free(model);
+}
+
 // Lets the first, second, ... allocation fail until everything succeeds.
 TEST(Allocation, EveryFailureIsReported) {
-  const Bytes file = artefact();
+  const Bytes file = artefact(-1);
   bireme_status status = BIREME_STATUS_INIT;
   Caller caller;
   int refusals = 0;
@@ -147,7 +172,7 @@ TEST(Allocation, EveryFailureIsReported) {
 }
 
 TEST(Allocation, ASessionRecoversFromLackOfMemory) {
-  const Bytes file = artefact();
+  const Bytes file = artefact(-1);
   bireme_status status = BIREME_STATUS_INIT;
   bireme_model* model;
   bireme_session* session;

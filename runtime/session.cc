@@ -58,23 +58,60 @@ Code Session::initialise(Model& model, uint32_t threads, bool profile, Fault& fa
   BIREME_TRY(list_patches(fault));
   BIREME_TRY(list_refreshes(fault));
   note_peak();
-  if (!model.has_fixed_inputs()) return Code::ok;
+  if (model.has_fixed_inputs()) return prepare_largest(fault);
+  // Sizes so large that there is no memory for them can still be allowed, and never come.
+  Fault ignored;
+  prepare_largest(ignored);
+  return Code::ok;
+}
 
-  // Every shape of an input is known: take them from the model and be ready before the first run.
+// Plans for the largest shapes that the inputs may have, if they have bounds: it leaves nothing to
+// allocate for the first runs.
+Code Session::prepare_largest(Fault& fault) {
+  const fb::Plan& plan = model_->plan();
+  size_t dims = 0;
+  for (uint32_t input : each(plan.inputs()))
+    for (uint32_t scalar : each(tensor(input).shape())) {
+      const fb::Scalar& entry = *plan.scalars()->Get(scalar);
+      ++dims;
+      if (entry.op() != fb::ScalarOp::Symbol) continue;
+      const uint32_t symbol = static_cast<uint32_t>(entry.a());
+      sizes_.symbols[symbol] = plan.symbols()->Get(symbol)->max();
+      if (sizes_.symbols[symbol] < 0) return Code::ok;
+    }
   Array<bireme_tensor> inputs;
   Array<int64_t> shapes;
-  if (!inputs.create(length(plan.inputs())) || !shapes.create(input_dims))
+  if (!inputs.create(length(plan.inputs())) || !shapes.create(dims))
     return fail(fault, Code::out_of_memory, "for the session");
+  for (uint32_t scalar = 0; scalar < length(plan.scalars()); ++scalar)
+    if (model_->time(scalar) == 0) BIREME_TRY(evaluate(*model_, scalar, sizes_, fault));
   int64_t* shape = shapes.data();
   size_t position = 0;
-  for (uint32_t index : each(plan.inputs())) {
-    const uint32_t rank = static_cast<uint32_t>(length(tensor(index).shape()));
-    for (uint32_t i = 0; i < rank; ++i) shape[i] = model.dims(index)[i].size;
+  for (uint32_t input : each(plan.inputs())) {
+    const uint32_t rank = static_cast<uint32_t>(length(tensor(input).shape()));
     inputs[position++] = {nullptr, 0, shape, rank,
-                          static_cast<bireme_dtype>(tensor(index).dtype())};
-    shape += rank;
+                          static_cast<bireme_dtype>(tensor(input).dtype())};
+    for (uint32_t scalar : each(tensor(input).shape())) *shape++ = sizes_.scalars[scalar];
   }
-  return prepare(inputs.data(), fault);
+  BIREME_TRY(prepare(inputs.data(), fault));
+  // If there is no room for outputs the caller may still bring some.
+  uint64_t bytes;
+  if (output_room(nullptr, &bytes)) outputs_.reserve(bytes);
+  note_peak();
+  return Code::ok;
+}
+
+// Bytes for the outputs that the caller gives no memory for; for all of them if `outputs` is null.
+bool Session::output_room(const bireme_tensor* outputs, uint64_t* bytes) const {
+  *bytes = 0;
+  uint32_t position = 0;
+  for (uint32_t index : each(model_->plan().outputs())) {
+    if (outputs && outputs[position++].data) continue;
+    if (__builtin_add_overflow(*bytes, static_cast<uint64_t>(sizes_.capacity[index]), bytes) ||
+        !round_up(*bytes, kAlignment, bytes))
+      return false;
+  }
+  return true;
 }
 
 // Sorts the arguments of all instructions by what makes their addresses change.

@@ -76,6 +76,7 @@ class Session {
 
   // Planning: once for each new set of shapes.
   Code prepare(const bireme_tensor* inputs, Fault& fault);
+  Code prepare_largest(Fault& fault);
   Code reserve(Fault& fault);
   Code reserve_scratch(uint32_t index, size_t* workspace, Fault& fault) const;
   Code make_step(uint32_t index, Fault& fault);
@@ -95,6 +96,7 @@ class Session {
   Code bind(uint32_t index, Fault& fault);
   Code refresh(const Refresh& what, Fault& fault);
   Code launch(const Step& step, uint32_t index, Fault& fault);
+  bool output_room(const bireme_tensor* outputs, uint64_t* bytes) const;
   void patch_loop(uint32_t loop);
   void* address(uint32_t tensor) const;
 

@@ -54,14 +54,9 @@ Code Session::bind_memory(const bireme_tensor* inputs, bireme_tensor* outputs, F
   for (uint32_t i = 0; i < length(plan.inputs()); ++i)
     BIREME_TRY(bind_tensor(plan.inputs()->Get(i), inputs[i], Code::wrong_size, fault));
 
-  uint64_t own_bytes = 0;
-  for (uint32_t i = 0; i < length(plan.outputs()); ++i) {
-    if (outputs[i].data) continue;
-    const uint64_t bytes = static_cast<uint64_t>(sizes_.capacity[plan.outputs()->Get(i)]);
-    if (__builtin_add_overflow(own_bytes, bytes, &own_bytes) ||
-        !round_up(own_bytes, kAlignment, &own_bytes))
-      return fail(fault, Code::size_overflow, "the outputs are too large");
-  }
+  uint64_t own_bytes;
+  if (!output_room(outputs, &own_bytes))
+    return fail(fault, Code::size_overflow, "the outputs are too large");
   if (!outputs_.reserve(own_bytes))
     return fail(fault, Code::out_of_memory, "the outputs need %llu bytes",
                 static_cast<unsigned long long>(own_bytes));

@@ -148,14 +148,25 @@ TEST(Session, AnErrorLeavesItUsable) {
   EXPECT_EQ(run.values, (std::vector<float>{2, 4, 6}));
 }
 
-TEST(Session, AllocatesAtCreationWhereSizesAreFixed) {
+TEST(Session, AllocatesAtCreationForTheLargestSizes) {
   bireme_memory_info info = BIREME_MEMORY_INFO_INIT;
   Program fixed(testing::doubling(10), {double_kernel});
   fixed.session->memory(info);
   EXPECT_EQ(info.arena_bytes, 120u);
   EXPECT_GE(info.peak_bytes, info.arena_bytes);
-  Program symbolic(testing::doubling(), {double_kernel});
-  symbolic.session->memory(info);
+  Program bounded(testing::doubling(), {double_kernel});
+  bounded.session->memory(info);
+  EXPECT_EQ(info.arena_bytes, 1200u);
+  EXPECT_GE(info.output_bytes, 1200u);
+  auto unbounded = testing::doubling();
+  unbounded.plan.symbols[0]->max = -1;
+  Program open(unbounded, {double_kernel});
+  open.session->memory(info);
+  EXPECT_EQ(info.arena_bytes, 0u);
+  auto vast = testing::doubling();
+  vast.plan.symbols[0]->max = INT64_MAX;
+  Program hopeless(vast, {double_kernel});
+  hopeless.session->memory(info);
   EXPECT_EQ(info.arena_bytes, 0u);
 }
 

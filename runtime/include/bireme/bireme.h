@@ -195,9 +195,9 @@ BIREME_API int32_t bireme_session_plan(bireme_session* session, const bireme_ten
 
 /* Runs the model. For each output either `data` is NULL, and is set to memory of the session that
  * is valid until its next call, or it is the caller's memory of `bytes` bytes, at least as many as
- * plan reports. Shape, rank, dtype and bytes are filled in, as they turned out where data decides; the shape belongs to the session. An output's memory must not overlap an
- * input's. Nothing is allocated unless a shape, or the set of outputs left to the session, is new.
- */
+ * plan reports. Shape, rank, dtype and bytes are filled in, as they turned out where data decides;
+ * the shape belongs to the session. An output's memory must not overlap an input's. Nothing is
+ * allocated where all sizes are fixed or have a bound, nor else for a shape that has been run. */
 BIREME_API int32_t bireme_session_run(bireme_session* session, const bireme_tensor* inputs,
                                       uint32_t input_count, bireme_tensor* outputs,
                                       uint32_t output_count, bireme_status* status);
