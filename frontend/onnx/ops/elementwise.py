@@ -122,7 +122,9 @@ def _dropout(n: Node) -> list[Tensor]:
     n.integer("seed", 0)
     training = n.get(2)
     if training is not None and bool(n.scalar(2)) and (n.get(1) is None or float(n.scalar(1))):
-        raise BiremeError("BM1003", "training mode draws random numbers; export the model for inference")
+        raise BiremeError(
+            "BM1003", "training mode draws random numbers; export the model for inference"
+        )
     if not n.wants(1):
         return [n[0]]
     dtype = DType.BOOL if n.opset >= 10 else n[0].dtype
