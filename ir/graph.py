@@ -184,7 +184,7 @@ class Graph:
 
     @property
     def all_symbols(self) -> dict[str, SymbolRange]:
-        """`symbols`, then those of `data_symbols`; hints of the latter are those of their bounds."""
+        """`symbols`, then `data_symbols`; hints of the latter are those of their bounds."""
         found = self.symbols
         declared = self.declared_symbols
         for name, bound in self.data_symbols.items():

@@ -31,9 +31,9 @@ def run(
     """Outputs of `graph` by name.
 
     `inputs` are arrays by input name, of exactly the declared element types. `trace` sees every
-    value, the inputs first, values in regions once for every time they are made; what it returns, unless None, is what
-    later ops read. Raises BM6003 when
-    inputs do not fit, or when data does not (an index out of range).
+    value, the inputs first, values in regions once for every time they are made; what it returns,
+    unless None, is what later ops read. Raises BM6003 when inputs do not fit, or when data does not
+    (an index out of range).
     """
     arrays = [_checked_input(inputs, v, n) for v, n in _named_inputs(graph, inputs)]
     sizes = bind_symbols(graph, inputs)
