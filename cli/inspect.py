@@ -29,6 +29,7 @@ def run(artefact: Path, json: bool) -> None:
                 "versions": versions,
                 "arena_bytes": model.arena_hint_bytes,
                 "arena_lower_bound_bytes": model.arena_lower_bound_bytes,
+                "symbols": {name: list(sizes) for name, sizes in model.symbols.items()},
                 "inputs": [_fields(i) for i in model.inputs],
                 "outputs": [_fields(o) for o in model.outputs],
             }
@@ -40,6 +41,8 @@ def run(artefact: Path, json: bool) -> None:
     print(f"arena {arena} at typical sizes, lower bound {bound}")
     for sizes, steps in versions.items():
         print(f"{sizes}: {steps} of {len(plan.instructions)} steps have kernels of their own")
+    for name, (least, most) in model.symbols.items():
+        print(f"{name}: at least {least}" if most is None else f"{name}: {least} to {most}")
     rows = [("input", i.name, i.dtype, _shape(i)) for i in model.inputs]
     rows += [("output", o.name, o.dtype, _shape(o)) for o in model.outputs]
     print_table("", ("", "name", "type", "shape"), rows)

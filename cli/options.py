@@ -96,17 +96,16 @@ def read_inputs(path: Path, model: Model) -> dict[str, Array]:
 
 
 def random_inputs(model: Model, sizes: Mapping[str, int | range]) -> dict[str, Array]:
-    """Reproducible data for every input; a symbolic size is 1 unless `sizes` gives it."""
+    """Reproducible data for every input; a symbolic size that `sizes` does not give is the least
+    one that the model takes, from 1 on.
+    """
+    known = {name: max(1, least) for name, (least, _) in model.symbols.items()}
+    known |= {name: s if isinstance(s, int) else s.start for name, s in sizes.items()}
     return random_arrays(
         (
             info.name,
             info.dtype,
-            tuple(d if isinstance(d, int) else _size(str(d), sizes) for d in info.shape),
+            tuple(d if isinstance(d, int) else known.get(str(d), 1) for d in info.shape),
         )
         for info in model.inputs
     )
-
-
-def _size(name: str, sizes: Mapping[str, int | range]) -> int:
-    size = sizes.get(name, 1)
-    return size if isinstance(size, int) else size.start

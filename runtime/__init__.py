@@ -84,7 +84,8 @@ class Memory:
     Attributes:
         arena_bytes: intermediate tensors.
         workspace_bytes: scratch memory of all threads.
-        output_bytes: outputs the session owns; 0 from Python, where every run returns new arrays.
+        output_bytes: for outputs that the caller leaves to the session; a run from Python returns
+            new arrays and does not touch it.
         peak_bytes: most that the session has held, with its bookkeeping.
     """
 
@@ -122,6 +123,13 @@ class Model:
         self._native = native
         self.inputs = _tensor_infos("input", native.inputs())
         self.outputs = _tensor_infos("output", native.outputs())
+        # Sizes that the symbols of the inputs may have, both included; None: no bound is known.
+        self.symbols: dict[str, tuple[int, int | None]] = {
+            symbol: (least, most if most >= 0 else None)
+            for _, _, dims in native.inputs()
+            for _, symbol, least, most in dims
+            if symbol
+        }
         description = native.describe()
         self.name = description["name"]
         self.producer = description["producer"]
@@ -238,13 +246,13 @@ def pool_threads() -> int:
 
 
 def _tensor_infos(
-    kind: str, rows: list[tuple[str, int, list[tuple[int, str]]]]
+    kind: str, rows: list[tuple[str, int, list[_native.Dim]]]
 ) -> tuple[TensorInfo, ...]:
     return tuple(
         TensorInfo(
             name or f"{kind}{position}",
             _DTYPES[number],
-            tuple(symbol or (size if size >= 0 else None) for size, symbol in dims),
+            tuple(symbol or (size if size >= 0 else None) for size, symbol, *_ in dims),
         )
         for position, (name, number, dims) in enumerate(rows)
     )

@@ -92,7 +92,7 @@ class Model {
   bireme_model* get() const { return model_; }
 
   // Rows (name, dtype number, dims); a dim is (size or -1, symbol or "").
-  using Dims = std::vector<std::tuple<int64_t, std::string>>;
+  using Dims = std::vector<std::tuple<int64_t, std::string, int64_t, int64_t>>;
   using Row = std::tuple<std::string, int, Dims>;
   std::vector<Row> inputs() const {
     return rows(bireme_model_input_count(model_), bireme_model_input);
@@ -138,8 +138,10 @@ class Model {
       query(model_, i, &info, &status);
       check(status);
       Dims dims;
-      for (uint32_t d = 0; d < info.rank; ++d)
-        dims.emplace_back(info.dims[d].size, info.dims[d].symbol ? info.dims[d].symbol : "");
+      for (uint32_t d = 0; d < info.rank; ++d) {
+        const bireme_dim& dim = info.dims[d];
+        dims.emplace_back(dim.size, dim.symbol ? dim.symbol : "", dim.min, dim.max);
+      }
       result.emplace_back(info.name, static_cast<int>(info.dtype), std::move(dims));
     }
     return result;
