@@ -42,7 +42,7 @@ def emit(e: Emission) -> Work:
 def _dense(e: Emission, conv: Op) -> Form:
     """Groups are a batch axis: each has blocks of its own, in the operand and in the result."""
     x, w = conv.operands
-    batch, _, *spatial, _ = conv.result.type.shape
+    batch = conv.result.type.shape[0]
     blocks, in_blocks, *kernel, inner, _ = w.type.shape
     filters = e.arguments[e.graph.inputs.index(w)]
     plain, groups = conv.attrs["in_block"] == 1, conv.attrs["groups"]
@@ -65,7 +65,7 @@ def _dense(e: Emission, conv: Op) -> Form:
     return Form(
         anchor=conv.result,
         batch=(batch,) if groups == 1 else (batch, groups),
-        rows=_rows(spatial),
+        rows=_rows(e, conv),
         columns=blocks * COLUMNS,
         terms=(in_blocks, *kernel, inner),
         left=left,
@@ -76,7 +76,7 @@ def _dense(e: Emission, conv: Op) -> Form:
 
 def _depthwise(e: Emission, conv: Op) -> Form:
     x, w = conv.operands
-    batch, blocks, *spatial, _ = conv.result.type.shape
+    batch, blocks, *_ = conv.result.type.shape
     _, *kernel, _ = w.type.shape
     filters = e.arguments[e.graph.inputs.index(w)]
     lanes = tirx.Ramp(index(0), index(1), COLUMNS)
@@ -93,7 +93,7 @@ def _depthwise(e: Emission, conv: Op) -> Form:
     return Form(
         anchor=conv.result,
         batch=(batch,),
-        rows=_rows(spatial),
+        rows=_rows(e, conv),
         columns=blocks * COLUMNS,
         terms=tuple(kernel),
         left=left,
@@ -103,16 +103,30 @@ def _depthwise(e: Emission, conv: Op) -> Form:
     )
 
 
-def _rows(spatial: Sequence[Dim]) -> tuple[Dim, Dim]:
-    """Spatial axes as two: all but the last one together, and the last."""
-    return product(list(spatial[:-1])), spatial[-1]
+def _along(e: Emission, spatial: Sequence[Dim]) -> int:
+    """The spatial axis that positions of a row stand on: the last one, or the last of more than one
+    element, which register tiles need, unless a closing `pad` wants rows as they are.
+    """
+    last = len(spatial) - 1
+    if any(v.owner is not None and v.owner.name == "pad" for v in e.graph.outputs):
+        return last
+    return next((axis for axis in range(last, -1, -1) if spatial[axis] != 1), last)
+
+
+def _rows(e: Emission, conv: Op) -> tuple[Dim, Dim]:
+    """Spatial axes of the result as two: the others together, and that of `_along`."""
+    spatial = conv.result.type.shape[2:-1]
+    along = _along(e, spatial)
+    return product([d for axis, d in enumerate(spatial) if axis != along]), spatial[along]
 
 
 def _position(e: Emission, conv: Op, row: RowIndex) -> Index:
     """Where a row stands on the spatial axes of the result."""
-    outer = [e.emit.dim(d) for d in conv.result.type.shape[2:-2]]
-    first = [row[0]] if len(outer) == 1 else unravel(e.emit, row[0], outer)
-    return [*first, row[1]]
+    spatial = conv.result.type.shape[2:-1]
+    along = _along(e, spatial)
+    outer = [e.emit.dim(d) for axis, d in enumerate(spatial) if axis != along]
+    others = [row[0]] if len(outer) == 1 else unravel(e.emit, row[0], outer)
+    return [*others[:along], row[1], *others[along:]]
 
 
 def _source(e: Emission, conv: Op, row: RowIndex, taps: Index) -> Index:
