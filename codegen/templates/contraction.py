@@ -12,7 +12,8 @@ inner part of a larger result.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 from tvm import tirx
 
@@ -21,7 +22,7 @@ from bireme.codegen.evaluate import Index
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
 from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile, last_heights
 from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, match
-from bireme.ir import Dim, DType, Fusion, Graph, Op, Value, ceildiv, product
+from bireme.ir import Dim, DType, Fusion, Graph, Op, Value, ceildiv, maximum, product
 
 # Bytes of weights that the column blocks of one task take: they should stay in the second-level
 # cache.
@@ -33,6 +34,8 @@ _GATHERED_GROUP = 16
 _LINE = 16
 # An epilogue of so many ops is a loop over the rows of a tile, a shorter one is written out.
 _LONG_EPILOGUE = 5
+# Numbers of rows, from 1 on, that a kernel for any number has tiles of their own for.
+_FEW_ROWS = (1, 2, 3, 4)
 # Tasks to have at least, so that threads of unequal speed finish together.
 _LEAST_TASKS = 16
 
@@ -135,6 +138,22 @@ class _Kernel:
         at = e.emit.dim(self._panel_bytes() + self._lines_bytes())
         self._spill = workspace_view(e.emit, e.workspace, at, DType.F32)
 
+    def _for_few_rows(self) -> dict[int, _Kernel]:
+        """Kernels with wide tiles for tasks of so many rows, where only run time knows the number:
+        such a product is bound by how fast the columns are read.
+        """
+        form = self.form
+        known = self.division.positions is None or isinstance(form.rows[1], int)
+        if known or form.gather_right or form.unroll:
+            return {}
+        return {
+            rows: _Kernel(self.e, replace(form, rows=(1, rows), gather_left=False), self.division)
+            for rows in _FEW_ROWS
+        }
+
+    def _scratch_bytes(self) -> Dim:
+        return self._panel_bytes() + self._lines_bytes() + self._spill_bytes()
+
     def _spill_bytes(self) -> Dim:
         """Scratch for the sums of a tile."""
         return self.tile.rows * self.tile.blocks * COLUMNS * 4
@@ -160,6 +179,7 @@ class _Kernel:
         chunks = emit.dim(ceildiv(form.rows[0] if full else form.rows[1], chunk_size(division)))
         groups = emit.dim(ceildiv(form.blocks, division.group))
         blocks = emit.dim(form.blocks)
+        few_rows = self._for_few_rows()
         with emit.loop("task", e.end - e.begin, start=e.begin) as task:
             *batch, part, column_group = unravel(emit, task, [*batch_sizes, chunks, groups])
             first_block = emit.bind(column_group * index(division.group), "block")
@@ -171,10 +191,17 @@ class _Kernel:
             else:
                 last = emit.bind(tirx.min(first + chunk, position_count), "last")
                 span = (index(0), index(1), first, last)
-            self._gather_lines(batch, first_block, span)
-            self._columns(batch, first_block, count, span)
+            rows = emit.bind(last - first, "rows") if few_rows else None
+            with emit.when(rows > index(max(few_rows))) if few_rows else nullcontext():
+                self._gather_lines(batch, first_block, span)
+                self._columns(batch, first_block, count, span)
+            for number, kernel in few_rows.items():
+                with emit.when(rows == index(number)):
+                    kernel._columns(batch, first_block, count, span)
             self._borders(batch, first_block, count, span)
-        scratch = self._panel_bytes() + self._lines_bytes() + self._spill_bytes()
+        scratch = self._scratch_bytes()
+        for kernel in few_rows.values():
+            scratch = maximum(scratch, kernel._scratch_bytes())
         return Work(division.work.tasks, scratch)
 
     def _columns(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:

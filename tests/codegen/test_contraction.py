@@ -200,6 +200,11 @@ def test_rows_of_all_matrices_are_one_run_of_tiles(n, level):
     check(linear_layer((N, H), 35, 33), sizes={"n": n, "h": 3}, level=level)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 85, 86])
+def test_a_few_rows_of_any_number(rows):
+    check(linear_layer((1, N), 300, 150), sizes={"n": rows})
+
+
 def test_rows_of_deep_products_are_gathered_without_their_last_tile():
     check(linear_layer((N, H), 300, 144), sizes={"n": 2, "h": 9})
     check(linear_layer((2, 45), 256, 128))
