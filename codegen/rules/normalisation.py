@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Index, Rule
 from bireme.codegen.index import clamp, lanes_in, minus, plus
 from bireme.codegen.rules.folding import add, fold_one, multiply, number, subtract
-from bireme.codegen.rules.statistics import NORMALISATIONS, Statistic
+from bireme.codegen.rules.statistics import NORMALISATIONS, totals
 from bireme.codegen.rules.transcendental import power
 from bireme.codegen.rules.window import within
 from bireme.codegen.tir import Expr, compute, const, index, match, select
-from bireme.ir import Dim, Op, product
+from bireme.ir import Dim, Op
 
 
 def row_sizes(op: Op) -> list[Dim]:
@@ -59,25 +57,11 @@ def scaled(evaluator: Evaluator, op: Op, at: Index, normal: Expr) -> Expr:
 def _normalise(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     x, emit = op.operands[0], evaluator.emit
     normalisation = NORMALISATIONS[op.name]
-    sizes = row_sizes(op)
-    count = emit.dim(product(sizes))
-    found: list[Expr] = []
 
-    def element(statistic: Statistic, inner: Index) -> Expr:
-        value = evaluator.at(x, row_index(evaluator, op, at, inner))
-        return statistic.element(emit, value, found, inner[0] if inner else index(0))
+    def operand(inner: Index) -> Expr:
+        return evaluator.at(x, row_index(evaluator, op, at, inner))
 
-    for statistic in normalisation.statistics(op):
-        total = fold_one(
-            emit,
-            statistic.dtype,
-            lanes_in(at),
-            statistic.first,
-            [emit.dim(d) for d in sizes],
-            partial(element, statistic),
-            statistic.combine,
-        )
-        found.append(emit.opaque(statistic.finish(emit, total, count)))
+    found = totals(emit, normalisation.statistics(op), lanes_in(at), row_sizes(op), operand)
     return scaled(evaluator, op, at, normalisation.result(emit, evaluator.at(x, at), found))
 
 

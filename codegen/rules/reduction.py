@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from tvm import tirx
 
 from bireme.codegen.evaluate import Evaluator, Index, Rule
 from bireme.codegen.index import lanes_in
 from bireme.codegen.rules.folding import Combine, add, both, either, equal, fold, fold_one, number
-from bireme.codegen.rules.statistics import REDUCTIONS, Statistic, statistics
+from bireme.codegen.rules.statistics import REDUCTIONS, statistics, totals
 from bireme.codegen.tir import Expr, cast, index, match, select
-from bireme.ir import DType, Op, product
+from bireme.ir import DType, Op
 
 
 def reduced_axes(op: Op) -> tuple[int, ...]:
@@ -32,27 +30,12 @@ def operand_index(op: Op, at: Index, folded: Index) -> Index:
 
 def _reduce(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     (x,) = op.operands
-    emit = evaluator.emit
     sizes = [x.type.shape[a] for a in reduced_axes(op)]
-    count = emit.dim(product(sizes))
-    found: list[Expr] = []
 
-    def element(statistic: Statistic, folded: Index) -> Expr:
-        value = evaluator.at(x, operand_index(op, at, folded))
-        return statistic.element(emit, value, found, folded[0])
+    def operand(folded: Index) -> Expr:
+        return evaluator.at(x, operand_index(op, at, folded))
 
-    for statistic in statistics(op):
-        total = fold_one(
-            emit,
-            statistic.dtype,
-            lanes_in(at),
-            statistic.first,
-            [emit.dim(d) for d in sizes],
-            partial(element, statistic),
-            statistic.combine,
-        )
-        found.append(emit.opaque(statistic.finish(emit, total, count)))
-    return found[-1]
+    return totals(evaluator.emit, statistics(op), lanes_in(at), sizes, operand)[-1]
 
 
 def better(largest: bool, dtype: DType) -> Combine:

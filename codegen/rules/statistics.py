@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tvm import tirx
 
+from bireme.codegen.evaluate import Index
 from bireme.codegen.rules import arithmetic as a
 from bireme.codegen.rules.folding import (
     Combine,
     add,
     either,
     equal,
+    fold_one,
     highest,
     lowest,
     maximum,
@@ -28,7 +31,7 @@ from bireme.codegen.rules.folding import (
 )
 from bireme.codegen.rules.transcendental import FUNCTIONS
 from bireme.codegen.tir import Emitter, Expr, cast, compute, index, is_int, match, select
-from bireme.ir import DType, Op
+from bireme.ir import Dim, DType, Op, product
 
 Found = Sequence[Expr]
 Element = Callable[[Emitter, Expr, Found, Expr], Expr]
@@ -47,6 +50,31 @@ class Statistic:
     combine: Combine
     element: Element = lambda emit, x, earlier, at: x
     finish: Callable[[Emitter, Expr, Expr], Expr] = lambda emit, total, count: total
+
+
+def totals(
+    emit: Emitter,
+    of: Sequence[Statistic],
+    lanes: int,
+    sizes: Sequence[Dim],
+    operand: Callable[[Index], Expr],
+) -> list[Expr]:
+    """Statistics of the elements that `operand` gives at the indices below `sizes`, each from those
+    before it.
+    """
+    extents = [emit.dim(d) for d in sizes]
+    count = emit.dim(product(list(sizes)))
+    found: list[Expr] = []
+
+    def element(statistic: Statistic, at: Index) -> Expr:
+        return statistic.element(emit, operand(at), found, at[0] if at else index(0))
+
+    for each in of:
+        total = fold_one(
+            emit, each.dtype, lanes, each.first, extents, partial(element, each), each.combine
+        )
+        found.append(emit.opaque(each.finish(emit, total, count)))
+    return found
 
 
 def _sum(dtype: DType) -> Statistic:
