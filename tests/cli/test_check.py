@@ -13,22 +13,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from typer.testing import CliRunner, Result
+from onnx import TensorProto, helper
 
 import bireme as bm
-from bireme.cli.app import app
 from bireme.codegen.compiler import Options
 from bireme.codegen.rules import RULES
 from bireme.ir import BiremeError
 from bireme.targets import registry
 from bireme.targets.x86 import chips, compiler
+from tests.cli.support import call, model
 
 OPTIONS = Options(cache=None, jobs=0)
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def checked(path: Path, *arguments: object) -> dict[str, Any]:
@@ -36,15 +31,6 @@ def checked(path: Path, *arguments: object) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(result.stdout)
     assert result.exit_code == (0 if found["compilable"] else 1)
     return found
-
-
-def model(nodes: list[onnx.NodeProto], **weights: np.ndarray) -> onnx.ModelProto:
-    """A model from x [batch, 8] to z."""
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 8])
-    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
-    data = [numpy_helper.from_array(array, name) for name, array in weights.items()]
-    graph = helper.make_graph(nodes, "small", [x], [z], data)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
 def layers() -> onnx.ModelProto:

@@ -12,33 +12,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tvm import tirx
-from typer.testing import CliRunner, Result
 
 import bireme as bm
-from bireme.cli.app import app
 from bireme.codegen.compiler import Options
 from bireme.codegen.container import pack, unpack
 from bireme.codegen.rules import RULES
 from bireme.frontend.onnx import peer
 from bireme.ir import Builder
 from bireme.passes.simplify import Simplify
+from tests.cli.support import call, model
 
 OPTIONS = Options(cache=None, jobs=0)
 TARGET = "x86:znver4"
 SCALE = np.linspace(0.5, 1.5, 64, dtype=np.float32).reshape(8, 8)
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-def model(nodes: list[onnx.NodeProto], **weights: np.ndarray) -> onnx.ModelProto:
-    """A model from x [batch, 8] to z."""
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 8])
-    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
-    data = [numpy_helper.from_array(array, name) for name, array in weights.items()]
-    graph = helper.make_graph(nodes, "small", [x], [z], data)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
 def waves() -> onnx.ModelProto:
