@@ -133,6 +133,17 @@ class Node:
             raise RefusedError
         return BiremeError("BM1007", f"{self.label(index)} is not known when the model is compiled")
 
+    def most_allowed(self, unknown: str, hint: str) -> int:
+        """The most that the user allows of a size that only data decides.
+
+        Raises BM1007, saying what is `unknown`, where nothing is given under the node's name, for
+        which `hint` has `{node}`.
+        """
+        most = self.scope.importer.sizes.most_of(self.name)
+        if most is None:
+            raise BiremeError("BM1007", unknown, hint=hint.replace("{node}", self.name))
+        return most
+
     def label(self, index: int) -> str:
         """How messages call input `index`."""
         return f"input {index} ({self.proto.input[index]!r})"

@@ -263,13 +263,10 @@ class _Loop:
             (limit,) = self.limit.dims
             if not isinstance(limit, int) or limit <= _MOST_STACKED:
                 return n.b.bounds.maximum(limit, 0), True
-        given = n.scope.importer.sizes.most_of(n.name)
-        if given is None:
-            raise BiremeError(
-                "BM1007",
-                "the number of steps is not known, and so the size of the stacked results",
-                hint=f"say how many there can be with --dim {n.name}=0..STEPS",
-            )
+        given = n.most_allowed(
+            "the number of steps is not known, and so the size of the stacked results",
+            "say how many there can be with --dim {node}=0..STEPS",
+        )
         return given, False
 
     def _within(self, b: Emitter, going: Tensor, step: Tensor, is_limit: bool) -> Tensor:

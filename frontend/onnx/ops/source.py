@@ -79,13 +79,10 @@ def _range_of_data(n: Node) -> Tensor:
     for i in range(3):
         if n[i].guess:
             raise n.unknown(i)
-    most = n.scope.importer.sizes.most_of(n.name)
-    if most is None:
-        raise BiremeError(
-            "BM1007",
-            "the length of the range is not known when the model is compiled",
-            hint=f"say how long it can be with --dim {n.name}=0..LENGTH",
-        )
+    most = n.most_allowed(
+        "the length of the range is not known when the model is compiled",
+        "say how long it can be with --dim {node}=0..LENGTH",
+    )
     b = n.b
     first, last, step = (b.reshape(n[i], shape=()) for i in range(3))
     start, end, stride = (b.cast(t, dtype=DType.F64) for t in (first, last, step))
