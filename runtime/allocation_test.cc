@@ -99,29 +99,42 @@ struct Caller {
   }
 };
 
+struct Loaded {
+  bireme_model* model = nullptr;
+  bireme_session* session = nullptr;
+
+  explicit Loaded(const Bytes& file) {
+    bireme_status status = BIREME_STATUS_INIT;
+    EXPECT_EQ(bireme_model_load_memory(file.data(), file.size(), nullptr, &model, &status), 0);
+    EXPECT_EQ(bireme_session_create(model, nullptr, &session, &status), 0);
+  }
+  Loaded(const Loaded&) = delete;
+  Loaded& operator=(const Loaded&) = delete;
+  ~Loaded() {
+    bireme_session_free(session);
+    bireme_model_free(model);
+  }
+};
+
 TEST(Allocation, TenThousandRunsAllocateNothing) {
   const Bytes file = artefact(-1);
   bireme_status status = BIREME_STATUS_INIT;
   bireme_pool_options pool = BIREME_POOL_OPTIONS_INIT;
   pool.threads = 3;
   ASSERT_EQ(bireme_pool_set(&pool, &status), 0);
-  bireme_model* model;
-  bireme_session* session;
-  ASSERT_EQ(bireme_model_load_memory(file.data(), file.size(), nullptr, &model, &status), 0);
-  ASSERT_EQ(bireme_session_create(model, nullptr, &session, &status), 0);
+  const Loaded loaded(file);
   Caller caller;
-  ASSERT_EQ(caller.run(session, 100, false, &status), 0) << status.message;
+  ASSERT_EQ(caller.run(loaded.session, 100, false, &status), 0) << status.message;
 
   const long before = allocations.load();
   int failures = 0;
-  for (int i = 0; i < 10'000; ++i) failures += caller.run(session, 100, i % 2 == 0, &status) != 0;
+  for (int i = 0; i < 10'000; ++i)
+    failures += caller.run(loaded.session, 100, i % 2 == 0, &status) != 0;
   EXPECT_EQ(allocations.load() - before, 0);
   EXPECT_EQ(failures, 0);
 
   free(malloc(1));  // the counter does count
   EXPECT_GT(allocations.load() - before, 0);
-  bireme_session_free(session);
-  bireme_model_free(model);
 }
 
 TEST(Allocation, SizesWithABoundAllocateNothingAfterCreation) {
@@ -130,21 +143,16 @@ TEST(Allocation, SizesWithABoundAllocateNothingAfterCreation) {
   bireme_pool_options pool = BIREME_POOL_OPTIONS_INIT;
   pool.threads = 1;  // threads are made by the first run that needs them
   ASSERT_EQ(bireme_pool_set(&pool, &status), 0);
-  bireme_model* model;
-  bireme_session* session;
-  ASSERT_EQ(bireme_model_load_memory(file.data(), file.size(), nullptr, &model, &status), 0);
-  ASSERT_EQ(bireme_session_create(model, nullptr, &session, &status), 0);
+  const Loaded loaded(file);
   Caller caller;
   const long before = allocations.load();
   int failures = 0;
   for (int64_t n : {1, 100, 7, 99, 100, 2}) {
-    failures += caller.run(session, n, true, &status) != 0;
-    failures += caller.run(session, n, false, &status) != 0;
+    failures += caller.run(loaded.session, n, true, &status) != 0;
+    failures += caller.run(loaded.session, n, false, &status) != 0;
   }
   EXPECT_EQ(allocations.load() - before, 0);
   EXPECT_EQ(failures, 0) << status.message;
-  bireme_session_free(session);
-  bireme_model_free(model);
 }
 
 // Lets the first, second, ... allocation fail until everything succeeds.
@@ -174,20 +182,15 @@ TEST(Allocation, EveryFailureIsReported) {
 TEST(Allocation, ASessionRecoversFromLackOfMemory) {
   const Bytes file = artefact(-1);
   bireme_status status = BIREME_STATUS_INIT;
-  bireme_model* model;
-  bireme_session* session;
-  ASSERT_EQ(bireme_model_load_memory(file.data(), file.size(), nullptr, &model, &status), 0);
-  ASSERT_EQ(bireme_session_create(model, nullptr, &session, &status), 0);
+  const Loaded loaded(file);
   Caller caller;
-  ASSERT_EQ(caller.run(session, 1, true, &status), 0);
+  ASSERT_EQ(caller.run(loaded.session, 1, true, &status), 0);
   fail_after = 0;
-  const int32_t code = caller.run(session, 100, true, &status);
+  const int32_t code = caller.run(loaded.session, 100, true, &status);
   fail_after = -1;
   EXPECT_EQ(code, 5001);
-  EXPECT_EQ(caller.run(session, 100, true, &status), 0) << status.message;
-  EXPECT_EQ(caller.run(session, 1, true, &status), 0) << status.message;
-  bireme_session_free(session);
-  bireme_model_free(model);
+  EXPECT_EQ(caller.run(loaded.session, 100, true, &status), 0) << status.message;
+  EXPECT_EQ(caller.run(loaded.session, 1, true, &status), 0) << status.message;
 }
 
 }  // namespace

@@ -11,13 +11,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from bireme.cli.app import app
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+from tests.cli.support import call
 
 
 def error_of(result: Result) -> dict[str, str]:
