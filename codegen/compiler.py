@@ -56,8 +56,15 @@ class Options:
     specialize: Sequence[Choices] = ()
 
 
+_UNCACHED = Options(cache=None)
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody follows."""
+
+
 def prepare(
-    graph: Graph, target: Target, options: Options, tell: Progress
+    graph: Graph, target: Target, options: Options = _UNCACHED, tell: Progress = _silent
 ) -> tuple[Lowered, list[PassRecord]]:
     """The first half of a compilation, up to the kernels: a lowered graph and what passes did.
 
@@ -90,9 +97,9 @@ def refusals(lowered: Lowered, errors: Mapping[int, BiremeError]) -> list[Bireme
 
 def _typed(op: Op) -> str:
     """An op, or what a group does, with its types."""
-    names = [op.name] if op.name != "kernel" else [o.name for o in op.blocks[0].ops]
+    names = "+".join(each.name for each in op.members)
     taken, given = (", ".join(str(v.type) for v in side) for side in (op.operands, op.results))
-    return f"{'+'.join(n for n in names if n != 'constant')}({taken}) → {given}"
+    return f"{names}({taken}) → {given}"
 
 
 def culprits(kernel: Op, error: BiremeError) -> list[Op]:
@@ -109,7 +116,7 @@ def compile_graph(
     Raises BiremeError, for everything that cannot be compiled at once.
     """
     options = options or Options()
-    tell = progress or (lambda what, done, total: None)
+    tell = progress or _silent
     start = perf_counter()
     report = Report()
     lowered, report.passes = prepare(graph, target, options, tell)

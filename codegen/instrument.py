@@ -32,7 +32,10 @@ def instrumented(data: bytes, wanted: Mapping[int, Sequence[int]]) -> bytes:
     """
     plan, code, weights = unpack(data)
     plan.outputs = list(plan.outputs)
-    saves = {at: [_save(plan, tensor) for tensor in tensors] for at, tensors in wanted.items()}
+    late = _data_scalars(plan)
+    saves = {
+        at: [_save(plan, tensor, late) for tensor in tensors] for at, tensors in wanted.items()
+    }
     count = len(plan.instructions)
     # How many instructions are put before instruction i, counting those put right before it.
     shift = list(accumulate(len(saves.get(i, ())) for i in range(count + 1)))
@@ -52,14 +55,16 @@ _JUMPS = tuple(
 )
 
 
-def _save(plan: Any, number: int) -> Any:
-    """Adds an output for a tensor, and gives the instruction that fills it."""
+def _save(plan: Any, number: int, late: set[int]) -> Any:
+    """Adds an output for a tensor, and gives the instruction that fills it; `late` are the scalars
+    that the data decides.
+    """
     output = copy(plan.tensors[number])
     output.name, output.place = captured_name(number).encode(), schema.Place.Output
     output.base = output.viewOffset = output.loopStride = output.offset = 0
     output.loop, output.after = -1, None
     shown = plan.tensors[number]
-    if shown.place == schema.Place.View and not _data_scalars(plan).isdisjoint(
+    if shown.place == schema.Place.View and not late.isdisjoint(
         [shown.bytes, *_list(shown.shape)]
     ):  # it lies inside of its base, so that memory of that size is enough
         base = plan.tensors[shown.base]

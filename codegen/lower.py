@@ -239,11 +239,9 @@ class _Lowering:
 
     def _check_inner_sizes(self, kernel: Op) -> list[str]:
         """Notes what the ops of a kernel assume about sizes; gives their names."""
-        (block,) = kernel.blocks
-        ops = [inner for inner in block.ops if inner.name != "constant"]
-        for inner in ops:
+        for inner in kernel.members:
             self._check_sizes(inner)
-        return [inner.name for inner in ops]
+        return [inner.name for inner in kernel.members]
 
     def _if(self, op: Op) -> None:
         where = Source("if", op.node)

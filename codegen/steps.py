@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bireme.codegen.accuracy import Difference, difference, model_difference, tolerance_of
-from bireme.codegen.compiler import Options, compile_graph, prepare
+from bireme.codegen.compiler import compile_graph, prepare
 from bireme.codegen.cost import RECURRENT
 from bireme.codegen.instrument import (
     captured_name,
@@ -75,7 +75,7 @@ def judge_steps(
     own = lowered is not None
     if lowered is None:
         data, _ = compile_graph(graph, target)
-        lowered = _prepared(graph, target)
+        lowered, _ = prepare(graph, target)
     seen = _captured(lowered, data, feed, threads)
     total: dict[Value, Difference] = {}
 
@@ -116,7 +116,7 @@ def _compilation(graph: Graph, data: bytes) -> tuple[Target, Lowered | None]:
     """
     candidates = list(_candidates(data))
     for target in candidates:
-        lowered = _prepared(graph, target)
+        lowered, _ = prepare(graph, target)
         if same_plan(data, lowered.plan):
             return target, lowered
     return candidates[0], None
@@ -129,10 +129,6 @@ def _candidates(data: bytes) -> Iterator[Target]:
     yield from sorted(
         chips, key=lambda chip: [level.name for level in chip.description.levels] != levels
     )
-
-
-def _prepared(graph: Graph, target: Target) -> Lowered:
-    return prepare(graph, target, Options(cache=None), lambda what, done, total: None)[0]
 
 
 def _captured(
@@ -225,8 +221,8 @@ def _inner(op: Op | None) -> Iterator[Value]:
     """Values that are made in an op's regions, but for those that a kernel gives."""
     for block in op.blocks if op is not None else ():
         given = block.yields if op is not None and op.name == "kernel" else []
-        for each in block.ops:
-            yield from (v for v in each.results if v not in given and each.name != "constant")
+        for each in block.members:
+            yield from (v for v in each.results if v not in given)
             yield from _inner(each)
 
 
@@ -244,8 +240,7 @@ def _judged(value: Value, expected: Array, found: Array, slack: Array | None = N
 
 
 def _ops(op: Op) -> tuple[str, ...]:
-    inner = op.blocks[0].ops if op.name == "kernel" else [op]
-    return tuple(each.name for each in inner if each.name != "constant")
+    return tuple(each.name for each in op.members)
 
 
 def _damaged(lowered: Lowered, data: bytes) -> dict[str, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from itertools import takewhile
 
 from bireme.codegen.arena import live_bytes, place_arena
 from bireme.codegen.build import Emissions, emit_kernels
-from bireme.codegen.compiler import Options, prepare, refusals
+from bireme.codegen.compiler import prepare, refusals
 from bireme.codegen.cost import bytes_moved, operations
 from bireme.codegen.kernel import Emitted
 from bireme.codegen.lower import Lowered
@@ -110,9 +110,8 @@ def survey(graph: Graph, target: Target, known: Emissions | None = None) -> Surv
     """What would become of `graph` on `target`. `graph` is not changed; `known` as in
     `emit_kernels`.
     """
-    options = Options(cache=None)
     try:
-        lowered, _ = prepare(graph, target, options, lambda what, done, total: None)
+        lowered, _ = prepare(graph, target)
     except BiremeError as error:
         return Survey(target.name, errors=list(error.parts))
     emitted, faults = emit_kernels(lowered.specs, target, known)
@@ -145,8 +144,7 @@ def repeated(block: Block, sizes: Mapping[str, int], times: int = 1) -> Iterator
 
 def names_of(op: Op) -> list[str]:
     """The model's own names of what an op, or a kernel, does."""
-    inner = op.blocks[0].ops if op.name == "kernel" else [op]
-    found = [n for each in inner if each.name != "constant" for n in location_names(each.location)]
+    found = [name for each in op.members for name in location_names(each.location)]
     return list(dict.fromkeys(found))
 
 
@@ -166,7 +164,7 @@ def _launches(
                 number,
                 kernel[0].kind if kernel else "",
                 tuple(names_of(op)),
-                tuple(each.name for each in op.blocks[0].ops if each.name != "constant"),
+                tuple(each.name for each in op.members),
                 evaluate(operations(op), sizes) * times[op],
                 evaluate(bytes_moved(op), sizes) * times[op],
                 0,
@@ -192,9 +190,9 @@ def _places(
         if op in kernels:
             how = tuple(level.kind for level in emitted[kernels[op]][:1])
             launches = (numbers[op],)
-        for inner in op.blocks[0].ops if op.name == "kernel" else [op]:
+        for inner in op.members:
             faults = tuple(e for e in errors if e.where in (inner.node, op.node))
-            for name in location_names(inner.location) if inner.name != "constant" else ():
+            for name in location_names(inner.location):
                 found.setdefault(name, []).append(Placement(how, launches, faults))
     return {name: _merged(parts) for name, parts in found.items()}
 

@@ -133,6 +133,13 @@ class Op:
         return Block(self.graph, self.mlir.block)
 
     @property
+    def members(self) -> list[Op]:
+        """The ops of a kernel, or else the op itself; constants left out."""
+        if self.name == "kernel":
+            return self.blocks[0].members
+        return [] if self.name == "constant" else [self]
+
+    @property
     def parent(self) -> Op | None:
         """The region op it stands in, or None at the top."""
         parent = self.mlir.parent
@@ -205,6 +212,11 @@ class Block:
         """Ops without the terminator, as a list of its own: the block may change meanwhile."""
         ops = [Op(self.graph, op.operation) for op in self.mlir.operations]
         return ops[:-1] if ops and ops[-1].is_terminator else ops
+
+    @property
+    def members(self) -> list[Op]:
+        """Ops without constants and the terminator."""
+        return [op for op in self.ops if op.name != "constant"]
 
     @property
     def terminator(self) -> Op | None:

@@ -60,7 +60,7 @@ class _Search:
                 for inner in op.blocks:
                     self.block(inner)
                 continue
-            ops = [inner for inner in op.blocks[0].ops if inner.name != "constant"]
+            ops = op.members
             if len(ops) != 1 or len(op.results) != 1:
                 continue
             if ops[0].name == "concat":

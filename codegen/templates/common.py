@@ -50,7 +50,7 @@ class Emission:
 
 def only_op(graph: Graph, *names: str) -> Op | None:
     """The op of a group that is nothing else but constants, when it has one of these names."""
-    found = [op for op in graph.body.ops if op.name != "constant"]
+    found = graph.body.members
     return found[0] if len(found) == 1 and found[0].name in names else None
 
 

@@ -17,7 +17,7 @@ from bireme.codegen.index import plus, times
 from bireme.codegen.rules import arithmetic as a
 from bireme.codegen.rules.folding import Combine
 from bireme.codegen.rules.indexing import place
-from bireme.codegen.templates.common import Emission, Work, estimate, unravel, vector_lanes
+from bireme.codegen.templates.common import Emission, Work, estimate, only_op, unravel, vector_lanes
 from bireme.codegen.templates.vectors import each_vector
 from bireme.codegen.tir import Buffer, Expr, index
 from bireme.ir import Dim, DType, Graph, Op, ceildiv, product
@@ -36,10 +36,7 @@ _COMBINE: Mapping[str, Combine] = {
 
 def anchor_of(graph: Graph) -> Op | None:
     """The scatter of a group that is nothing else, but for constants."""
-    found = [op for op in graph.body.ops if op.name != "constant"]
-    if len(found) != 1 or found[0].name not in ("scatter_elements", "scatter_nd"):
-        return None
-    return found[0]
+    return only_op(graph, "scatter_elements", "scatter_nd")
 
 
 def matches(graph: Graph) -> bool:
