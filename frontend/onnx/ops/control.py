@@ -12,6 +12,7 @@ from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar, sequence, s
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.sequence import growing
 from bireme.frontend.onnx.ops.shape import (
+    axis_first,
     cut,
     pad,
     prefix_along,
@@ -337,7 +338,7 @@ def _scan(n: Node) -> list[Tensor]:
     for i in range(count):
         x = n[carries + i]
         axis = n.axis(axes[i], x.rank)
-        x = transpose(n.b, x, [axis, *(a for a in range(x.rank) if a != axis)])
+        x = transpose(n.b, x, axis_first(x, axis))
         sequences.append(_flipped(n.b, x, 0) if backward[i] else x)
     carried = [n[i] for i in range(carries)]
     slices = [x.type.with_shape(x.shape[1:]) for x in sequences]

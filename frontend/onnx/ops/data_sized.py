@@ -12,7 +12,7 @@ import numpy as np
 
 from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar, sizes
 from bireme.frontend.onnx.node import Node
-from bireme.frontend.onnx.ops.shape import expand, reshape, transpose, unsqueeze
+from bireme.frontend.onnx.ops.shape import axis_first, expand, reshape, transpose, unsqueeze
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType, product
 
@@ -85,7 +85,7 @@ def _unique(n: Node) -> list[Tensor]:
     x, b = n[0], n.b
     if n.has("axis"):
         axis = n.axis(n.integer("axis"), x.rank)
-        front = transpose(b, x, [axis, *(i for i in range(x.rank) if i != axis)])
+        front = transpose(b, x, axis_first(x, axis))
         rows = reshape(b, front, (front.shape[0], product(front.shape[1:])))
     else:
         axis, x = 0, reshape(b, x, (product(x.shape),))

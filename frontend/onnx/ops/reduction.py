@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bireme.frontend.onnx.emit import Emitter, Tensor, scalar
 from bireme.frontend.onnx.node import Converter, Node
 from bireme.frontend.onnx.ops.elementwise import cast
-from bireme.frontend.onnx.ops.shape import cut, prefix_along, reshape
+from bireme.frontend.onnx.ops.shape import axis_first, cut, prefix_along, reshape
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, DType, product
 
@@ -131,7 +131,7 @@ def _cum_prod(n: Node) -> Tensor:
     x, b = n[0], n.b
     exclusive, reverse = n.flag("exclusive"), n.flag("reverse")
     axis = _cumulative_axis(n)
-    perm = [axis, *(i for i in range(x.rank) if i != axis)]
+    perm = axis_first(x, axis)
     rows = b.transpose(x, perm=tuple(perm))
     row = x.type.with_shape(rows.shape[1:])
     block = b.block([row, row])

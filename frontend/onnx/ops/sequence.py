@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bireme.frontend.onnx.emit import Tensor, sequence, sizes, stacked
 from bireme.frontend.onnx.node import Node
-from bireme.frontend.onnx.ops.shape import cut, reshape, transpose, unsqueeze
+from bireme.frontend.onnx.ops.shape import axis_first, cut, reshape, transpose, unsqueeze
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType, TensorType
 
@@ -119,7 +119,7 @@ def _split(n: Node) -> Tensor:
     else:
         each = int(n.scalar(1)) if n.get(1) is not None else 1
         if not isinstance(size, int) and each == 1:
-            rows = transpose(n.b, x, [axis, *(a for a in range(x.rank) if a != axis)])
+            rows = transpose(n.b, x, axis_first(x, axis))
             return sequence([stacked(unsqueeze(n.b, rows, [axis + 1]) if keep else rows)])
         if not isinstance(size, int):
             raise BiremeError("BM1007", f"how many parts {size} elements give is not known")

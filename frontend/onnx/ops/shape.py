@@ -197,9 +197,14 @@ def _moved(b: Emitter, x: Tensor, axis: int, start: Tensor, step: int, length: T
     return prefix_along(b, b.gather(x, at, axis=axis), axis, length)
 
 
+def axis_first(x: Tensor, axis: int) -> list[int]:
+    """The permutation that puts `axis` before the others."""
+    return [axis, *(i for i in range(x.rank) if i != axis)]
+
+
 def prefix_along(b: Emitter, x: Tensor, axis: int, count: Tensor) -> Tensor:
     """The first `count` elements along `axis`."""
-    front = [axis, *(i for i in range(x.rank) if i != axis)]
+    front = axis_first(x, axis)
     cut_off = b.prefix(transpose(b, x, front), count)
     return transpose(b, cut_off, [front.index(i) for i in range(x.rank)])
 
