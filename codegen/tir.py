@@ -153,10 +153,15 @@ class Emitter:
         self.add(ts.For(variable, index(start), index(extent), ts.ForKind.SERIAL, self._pop()))
 
     @contextmanager
-    def when(self, condition: Expr) -> Iterator[None]:
-        """Statements that run only when the condition holds."""
+    def when(self, *conditions: Expr | None) -> Iterator[None]:
+        """Statements that run only when all conditions hold; None is one that does."""
+        given = [c for c in conditions if c is not None]
+        if not given:
+            yield
+            return
         self._push()
         yield
+        condition = given[0] if len(given) == 1 else tirx.all(*given)
         self.add(ts.IfThenElse(condition, self._pop(), None))
 
     @contextmanager

@@ -12,7 +12,6 @@ inner part of a larger result.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from tvm import tirx
@@ -191,8 +190,8 @@ class _Kernel:
             else:
                 last = emit.bind(tirx.min(first + chunk, position_count), "last")
                 span = (index(0), index(1), first, last)
-            rows = emit.bind(last - first, "rows") if few_rows else None
-            with emit.when(rows > index(max(few_rows))) if few_rows else nullcontext():
+            rows = emit.bind(last - first, "rows")
+            with emit.when(rows > index(max(few_rows)) if few_rows else None):
                 self._gather_lines(batch, first_block, span)
                 self._columns(batch, first_block, count, span)
             for number, kernel in few_rows.items():

@@ -15,8 +15,7 @@ the cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, product
@@ -222,7 +221,7 @@ class _Kernel:
                 self._step(start, step, here, there, more)
             ahead = self._is_interleaved()
             if ahead is not True:
-                with self._when(more, None if ahead is False else self.count > index(1)):
+                with self.emit_.when(more, None if ahead is False else self.count > index(1)):
                     self._project(there)
         self._finish(emit.bind(tirx.bitwise_and(self.steps, index(1))))
 
@@ -231,13 +230,6 @@ class _Kernel:
         if not self.interleaves:
             return False
         return int(self.count) == 1 if is_int(self.count) else None
-
-    @contextmanager
-    def _when(self, *conditions: Expr | None) -> Iterator[None]:
-        """Statements that run when all conditions hold; None is one that does."""
-        given = [c for c in conditions if c is not None]
-        with self.emit_.when(tirx.all(*given)) if given else nullcontext():
-            yield
 
     def _time(self, step: Expr) -> Expr:
         """The place in the sequence that a step looks at."""
@@ -439,12 +431,12 @@ class _Kernel:
             self._tiles(part, block)
             return
         single = None if ahead else a.equal(self.count, index(1))
-        with self._when(single, more):
+        with self.emit_.when(single, more):
             self._interleaved(part, block, piece, there)
-        with self._when(single, tirx.Not(more)):
+        with self.emit_.when(single, tirx.Not(more)):
             self._tile(part, block, index(0), 1)
         if single is not None:
-            with self._when(self.count > index(1)):
+            with self.emit_.when(self.count > index(1)):
                 self._tiles(part, block)
 
     def _tiles(self, part: _Part, block: Expr) -> None:
@@ -640,7 +632,7 @@ class _Kernel:
         _, hidden = self.unit_dims
         left = self.hidden - first
         whole = isinstance(hidden, int) and hidden % self.lanes == 0
-        with self._when(None if whole else left >= index(self.lanes)):
+        with self.emit_.when(None if whole else left >= index(self.lanes)):
             emit.store(buffer, buffer.offset([*place, self._block(first)]), value)
         if whole:
             return
