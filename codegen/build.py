@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from queue import SimpleQueue
+from threading import Timer
 from typing import Any
 
 from bireme.codegen.cache import CompiledKernel, KernelCache, entry_key
 from bireme.codegen.kernel import Emitted
+from bireme.codegen.parameters import NO_CHOICE, Choice
 from bireme.codegen.spec import KernelSpec
 from bireme.codegen.wire import Refusal, Request, receive, send
 from bireme.ir import BiremeError
@@ -31,19 +32,30 @@ class KernelFaults(Exception):
 
 # (kernels done, kernels in all)
 Progress = Callable[[int, int], None]
+# What tuning records say of a specification on one of the levels, by its number.
+Choices = Callable[[KernelSpec, int], Choice]
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
+    """A kernel to compile for the level of that number, with the parameters that are chosen."""
+
     spec: KernelSpec
     level: int
-    key: str
+    choice: Choice = NO_CHOICE
+
+    def key(self, target: Target) -> str:
+        """The key of its entry in the kernel cache."""
+        name = target.description.levels[self.level].name
+        return entry_key(self.spec.key, f"{target.name}/{name}", self.choice.key)
 
 
-def attempt(generate: KernelFunction, spec: KernelSpec, level: InstructionSet) -> Any:
+def attempt(
+    generate: KernelFunction, spec: KernelSpec, level: InstructionSet, *choice: Choice
+) -> Any:
     """What `generate` gives, or the error that it raises: BM3005 for what no check foresees."""
     try:
-        return generate(spec, level)
+        return generate(spec, level, *choice)
     except BiremeError as error:
         return error
     except Exception as error:  # whatever TVM raises must reach the user with its kernel's name
@@ -53,7 +65,7 @@ def attempt(generate: KernelFunction, spec: KernelSpec, level: InstructionSet) -
 
 
 class _Worker:
-    """One compile process; another takes its place when it crashes."""
+    """One compile process; another takes its place when it crashes or is too slow."""
 
     def __init__(self) -> None:
         self._process = self._started()
@@ -62,25 +74,82 @@ class _Worker:
         command = [sys.executable, "-m", "bireme.codegen.worker"]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def compile(self, target: Target, job: _Job) -> CompiledKernel | BiremeError:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+    def compile(
+        self, target: Target, job: Job, seconds: float | None
+    ) -> CompiledKernel | BiremeError:
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        watchdog = Timer(seconds or 0.0, process.kill)
+        if seconds is not None:
+            watchdog.start()
         try:
-            send(self._process.stdin, Request(target.name, job.level, job.spec))
-            answer = receive(self._process.stdout)
+            send(process.stdin, Request(target.name, job.level, job.spec, job.choice))
+            answer = receive(process.stdout)
         except OSError:
             answer = None
+        finally:
+            watchdog.cancel()
         if isinstance(answer, CompiledKernel):
             return answer
         if isinstance(answer, Refusal):
             return BiremeError(answer.code, answer.detail, where=answer.where, hint=answer.hint)
         self.close()
         self._process = self._started()
-        return BiremeError("BM3005", f"the compiler crashed on the kernel\n{job.spec.text}")
+        why = f"crashed, or took more than {seconds} s," if seconds else "crashed"
+        return BiremeError("BM3005", f"the compiler {why} on the kernel\n{job.spec.text}")
 
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
+
+
+_Results = Iterator[tuple[Job, "CompiledKernel | BiremeError"]]
+
+
+class Workers:
+    """Compile processes, as many as there are jobs at once, and at most `limit`; closed with the
+    `with` block. A `limit` of None means one for each core that this process may use, 0 none:
+    kernels are then compiled in this process.
+    """
+
+    def __init__(self, target: Target, limit: int | None = None) -> None:
+        self._target = target
+        self._limit = len(os.sched_getaffinity(0)) if limit is None else limit
+        self._all: list[_Worker] = []
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._executor = ThreadPoolExecutor(max(1, self._limit))
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(cancel_futures=True)
+        for worker in self._all:
+            worker.close()
+
+    def compile(self, jobs: Sequence[Job], seconds: float | None = None) -> _Results:
+        """Each job with its kernel or error, in order. A kernel may take `seconds`, where given."""
+        if self._limit == 0:
+            return ((job, self._here(job)) for job in jobs)
+        while len(self._all) < min(self._limit, len(jobs)):
+            self._all.append(_Worker())
+            self._idle.put(self._all[-1])
+        return self._executor.map(lambda job: (job, self._there(job, seconds)), jobs)
+
+    def _here(self, job: Job) -> CompiledKernel | BiremeError:
+        level = self._target.description.levels[job.level]
+        kernel: CompiledKernel | BiremeError = attempt(
+            self._target.compiler(), job.spec, level, job.choice
+        )
+        return kernel
+
+    def _there(self, job: Job, seconds: float | None) -> CompiledKernel | BiremeError:
+        worker = self._idle.get()
+        try:
+            return worker.compile(self._target, job, seconds)
+        finally:
+            self._idle.put(worker)
 
 
 # What was emitted, by the kernel's key and the level.
@@ -111,78 +180,45 @@ def emit_kernels(
     return emitted, errors
 
 
+def no_records(_spec: KernelSpec, _level: int) -> Choice:
+    """The choices of whoever has no tuning records."""
+    return NO_CHOICE
+
+
 def compile_kernels(
     specs: Sequence[KernelSpec],
     target: Target,
     cache: KernelCache,
     *,
     jobs: int | None = None,
+    choices: Choices = no_records,
     progress: Progress | None = None,
 ) -> list[list[CompiledKernel]]:
     """For each specification, its code for each of the target's levels.
 
-    `jobs` is how many compile processes may run: None for one a core that this process may use, 0
-    for none, which compiles in this process. Raises KernelFaults with the errors of all kernels.
+    `jobs` is the limit of `Workers`, `choices` gives parameters of kernels. Raises KernelFaults
+    with the errors of all kernels.
     """
-    levels = target.description.levels
-    work = [
-        _Job(spec, number, entry_key(spec.key, f"{target.name}/{level.name}"))
-        for spec in specs
-        for number, level in enumerate(levels)
-    ]
-    found = {job.key: known for job in work if (known := cache.get(job.key)) is not None}
-    missing = list({job.key: job for job in work if job.key not in found}.values())
-    total = len({job.key for job in work})
+    levels = range(len(target.description.levels))
+    work = [Job(spec, level, choices(spec, level)) for spec in specs for level in levels]
+    keys = [job.key(target) for job in work]
+    by_key = dict(zip(keys, work, strict=True))
+    found = {key: known for key in by_key if (known := cache.get(key)) is not None}
+    missing = [key for key in by_key if key not in found]
     if progress:
-        progress(len(found), total)
-    compiled = _here(missing, target) if jobs == 0 else _in_workers(missing, target, jobs)
+        progress(len(found), len(by_key))
     errors: dict[str, BiremeError] = {}
-    with closing(compiled):
-        for job, kernel in compiled:
+    with Workers(target, jobs) as workers:
+        compiled = workers.compile([by_key[key] for key in missing])
+        for key, (_, kernel) in zip(missing, compiled, strict=True):
             if isinstance(kernel, BiremeError):
-                errors[job.key] = kernel
+                errors[key] = kernel
                 continue
-            found[job.key] = kernel
-            cache.put(job.key, kernel)
+            found[key] = kernel
+            cache.put(key, kernel)
             if progress:
-                progress(len(found), total)
-    keys = [job.key for job in work]
+                progress(len(found), len(by_key))
     if errors:
-        faults = {i // len(levels): errors[key] for i, key in enumerate(keys) if key in errors}
-        raise KernelFaults(faults)
+        raise KernelFaults({i // len(levels): errors[k] for i, k in enumerate(keys) if k in errors})
     width = len(levels)
     return [[found[k] for k in keys[i : i + width]] for i in range(0, len(keys), width)]
-
-
-_Results = Generator[tuple[_Job, CompiledKernel | BiremeError], None, None]
-
-
-def _here(missing: Sequence[_Job], target: Target) -> _Results:
-    for job in missing:
-        yield job, attempt(target.compiler(), job.spec, target.description.levels[job.level])
-
-
-def _in_workers(missing: Sequence[_Job], target: Target, jobs: int | None) -> _Results:
-    """Compiles in as many processes as there are jobs for; they end with the generator."""
-    count = min(jobs or len(os.sched_getaffinity(0)), len(missing))
-    if not count:
-        return
-    workers = [_Worker() for _ in range(count)]
-    idle: SimpleQueue[_Worker] = SimpleQueue()
-    for worker in workers:
-        idle.put(worker)
-
-    def run(job: _Job) -> tuple[_Job, CompiledKernel | BiremeError]:
-        worker = idle.get()
-        try:
-            return job, worker.compile(target, job)
-        finally:
-            idle.put(worker)
-
-    executor = ThreadPoolExecutor(count)
-    try:
-        yield from executor.map(run, missing)
-    finally:
-        executor.shutdown(cancel_futures=True)
-        for worker in workers:
-            worker.close()

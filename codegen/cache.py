@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from pathlib import Path
 import xxhash
 
 from bireme.codegen.files import write_file
+from bireme.codegen.parameters import Values
 from bireme.ir import BiremeError, Dim, parse
 
 _MAGIC = b"BIREKRN1"
@@ -26,12 +27,15 @@ _MAGIC = b"BIREKRN1"
 
 @dataclass(frozen=True)
 class CompiledKernel:
-    """Object code of a kernel for one instruction set, and how it is launched."""
+    """Object code of a kernel for one instruction set, how it is launched, and the parameters of
+    its template.
+    """
 
     code: bytes
     tasks: Dim
     workspace: Dim
     kind: str
+    parameters: Values = field(default_factory=dict)
 
 
 def default_folder() -> Path:
@@ -51,9 +55,11 @@ def compiler_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def entry_key(spec_key: str, level: str) -> str:
-    """The cache key of a specification compiled for one instruction set."""
-    text = "\0".join((spec_key, level, compiler_fingerprint()))
+def entry_key(spec_key: str, level: str, choice: str = "") -> str:
+    """The cache key of a specification compiled for one instruction set, where tuning records say
+    `choice`.
+    """
+    text = "\0".join((spec_key, level, compiler_fingerprint(), choice))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -86,7 +92,12 @@ class KernelCache:
 
 
 def _encode(kernel: CompiledKernel) -> bytes:
-    fields = {"tasks": str(kernel.tasks), "workspace": str(kernel.workspace), "kind": kernel.kind}
+    fields = {
+        "tasks": str(kernel.tasks),
+        "workspace": str(kernel.workspace),
+        "kind": kernel.kind,
+        "parameters": dict(kernel.parameters),
+    }
     head = json.dumps(fields).encode()
     body = len(head).to_bytes(4, "little") + head + kernel.code
     return _MAGIC + xxhash.xxh64_digest(body) + body
@@ -99,5 +110,9 @@ def _decode(data: bytes) -> CompiledKernel | None:
     size = int.from_bytes(body[:4], "little")
     fields = json.loads(body[4 : 4 + size])
     return CompiledKernel(
-        body[4 + size :], parse(fields["tasks"]), parse(fields["workspace"]), fields["kind"]
+        body[4 + size :],
+        parse(fields["tasks"]),
+        parse(fields["workspace"]),
+        fields["kind"],
+        fields["parameters"],
     )

@@ -10,6 +10,7 @@ from typing import Any
 from bireme.codegen.abi import kernel_function
 from bireme.codegen.collapse import collapse, flatten_positions, flatten_rows
 from bireme.codegen.evaluate import Evaluator, fault_register, fault_status
+from bireme.codegen.parameters import NO_CHOICE, Choice, Chooser, Chosen
 from bireme.codegen.reshapes import without_reshapes
 from bireme.codegen.rules import RULES
 from bireme.codegen.spec import KernelSpec
@@ -38,14 +39,17 @@ FAULTY = frozenset(
 
 @dataclass(frozen=True)
 class Emitted:
-    """A kernel function and how it is launched."""
+    """A kernel function and how it is launched; `chosen` is None where nothing can be chosen."""
 
     function: Any
     work: Work
     kind: str
+    chosen: Chosen | None = None
 
 
-def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -> Emitted:
+def emit_kernel(
+    spec: KernelSpec, level: InstructionSet, choice: Choice = NO_CHOICE, name: str = "kernel"
+) -> Emitted:
     """Emits the kernel of a specification for one instruction set. Raises BM3004."""
     graph = _normal(spec)
     template = template_of(graph)
@@ -54,6 +58,7 @@ def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -
         *((f"r{i}", v.type) for i, v in enumerate(graph.outputs)),
     ]
     works: list[Work] = []
+    choose = Chooser(choice)
 
     def body(
         emit: Emitter, buffers: list[Buffer], workspace: Buffer, begin: Expr, end: Expr
@@ -63,13 +68,15 @@ def emit_kernel(spec: KernelSpec, level: InstructionSet, name: str = "kernel") -
         if any(op.name in FAULTY for op in graph.body.ops):
             evaluator.faults = fault_register(emit)
         results = buffers[len(inputs) :]
-        emission = Emission(graph, emit, evaluator, inputs, results, workspace, begin, end, level)
+        emission = Emission(
+            graph, emit, evaluator, inputs, results, workspace, begin, end, level, choose
+        )
         works.append(template.emit(emission))
         return fault_status(emit, evaluator.faults) if evaluator.faults else None
 
     symbols = [f"s{i}" for i in range(len(spec.symbols))]
     function = kernel_function(name, arguments, symbols, body)
-    return Emitted(function, works[0], template.name)
+    return Emitted(function, works[0], template.name, choose.chosen)
 
 
 @lru_cache(maxsize=1)  # the levels of a kernel are emitted one after the other

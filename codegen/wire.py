@@ -6,16 +6,18 @@ import pickle
 from dataclasses import dataclass
 from typing import IO
 
+from bireme.codegen.parameters import Choice
 from bireme.codegen.spec import KernelSpec
 
 
 @dataclass(frozen=True)
 class Request:
-    """Compile `spec` for a level of a target."""
+    """Compile `spec` for a level of a target, with what tuning records say of it."""
 
     target: str
     level: int
     spec: KernelSpec
+    choice: Choice
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,9 @@ def main() -> None:
 def _serve(request: Request) -> CompiledKernel | Refusal:
     target = find(request.target)
     level = target.description.levels[request.level]
-    kernel: CompiledKernel | BiremeError = attempt(target.compiler(), request.spec, level)
+    kernel: CompiledKernel | BiremeError = attempt(
+        target.compiler(), request.spec, level, request.choice
+    )
     if isinstance(kernel, BiremeError):
         return Refusal(kernel.code, kernel.detail, kernel.where, kernel.hint)
     return kernel

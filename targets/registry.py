@@ -2,8 +2,9 @@
 
 A target's module is imported only when it is asked for; it defines `CHIPS`, descriptions by chip
 name, and two functions of a kernel's specification and one of the chip's levels: `emit_kernel`
-chooses a template and emits it, `compile_kernel` goes on to object code. What can be compiled is
-for `emit_kernel` to say, so that `bireme check` answers without a backend compiler.
+chooses a template and emits it, `compile_kernel` goes on to object code, and takes what tuning
+records say of the kernel as a third argument. What can be compiled is for `emit_kernel` to say, so
+that `bireme check` answers without a backend compiler.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from importlib import import_module
 from typing import Any
 
 from bireme.ir import BiremeError
-from bireme.targets.description import Description, InstructionSet
+from bireme.targets.description import Description
 
 _CHIPS = {"x86": "bireme.targets.x86.chips"}
 _COMPILERS = {"x86": "bireme.targets.x86.compiler"}
 
-# (specification, level) → codegen's `Emitted` or `CompiledKernel`. Raises BM3004, BM3005.
-KernelFunction = Callable[[Any, InstructionSet], Any]
+# (specification, level[, choice]) → codegen's `Emitted` or `CompiledKernel`. Raises BM3004, BM3005.
+KernelFunction = Callable[..., Any]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from bireme.codegen.evaluate import MOST_LANES, Evaluator
+from bireme.codegen.parameters import Chooser
 from bireme.codegen.tir import Buffer, Emitter, Expr, index
 from bireme.ir import Dim, Graph, Op, evaluate
 from bireme.ir.dims import symbols_of
@@ -35,7 +36,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Emission:
-    """All that a template needs to emit one kernel for one instruction set."""
+    """All that a template needs to emit one kernel for one instruction set.
+
+    `choose` gives a template with parameters those to use, from their space.
+    """
 
     graph: Graph
     emit: Emitter
@@ -46,6 +50,7 @@ class Emission:
     begin: Expr
     end: Expr
     level: InstructionSet
+    choose: Chooser
 
 
 def only_op(graph: Graph, *names: str) -> Op | None:

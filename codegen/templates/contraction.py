@@ -11,17 +11,19 @@ inner part of a larger result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tvm import tirx
 
 from bireme.codegen.abi import workspace_view
 from bireme.codegen.evaluate import Index
+from bireme.codegen.parameters import Space
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
-from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile, last_heights
+from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile, fits, last_heights
 from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, match
 from bireme.ir import Dim, DType, Fusion, Graph, Op, Value, ceildiv, maximum, product
+from bireme.targets.description import InstructionSet
 
 # Bytes of weights that the column blocks of one task take: they should stay in the second-level
 # cache.
@@ -78,53 +80,82 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Division:
-    """How a contraction is cut into tasks, the same for every instruction set."""
+class Parameters:
+    """A task takes `chunk` positions where there is one output row, else output rows, and `group`
+    column blocks; `rows` × `blocks` is the register tile.
+    """
 
-    output_rows: int
-    positions: int | None  # None: the whole output row
+    chunk: int
     group: int
-    work: Work
+    rows: int
+    blocks: int
 
 
-def divide(form: Form) -> Division:
-    """Tasks of some 10⁵ to 10⁶ products, with the weights of each within a cache."""
+def space(form: Form, level: InstructionSet) -> Space[Parameters]:
+    """What may be chosen: the division into tasks, which all levels share, and the tile."""
+    chunk, group = divide(form)
+    tile = _tile(form, level, group)
+    single = form.rows[0] == 1
+    lengths = [ROW_GROUP * n // 4 for n in (1, 2, 4, 8, 16)] if single else (1, 2, 3, 4, 7, 14, 28)
+    return Space(
+        Parameters(chunk, group, tile.rows, tile.blocks),
+        {
+            "chunk": _up_to(form.rows[1 if single else 0], lengths, chunk),
+            "group": _up_to(form.blocks, (1, 2, 4, 8, 16, 32, 64), group),
+            "rows": _up_to(form.rows[1], range(1, level.registers), tile.rows),
+            "blocks": [1] if form.unroll else _up_to(form.blocks, (1, 2, 4), tile.blocks),
+        },
+        lambda p: p.blocks <= p.group and fits(level, Tile(p.rows, p.blocks)),
+        frozenset({"chunk", "group"}),
+    )
+
+
+def _tile(form: Form, level: InstructionSet, group: int) -> Tile:
+    """The analytic register tile, in tasks of so many column blocks."""
+    row = form.rows[1] if isinstance(form.rows[1], int) else None
+    depth = form.depth if isinstance(form.depth, int) else None
+    blocks = form.blocks if isinstance(form.blocks, int) else _LEAST_GROUP
+    grouped = form.rows[0] == 1 and (row is None or row > ROW_GROUP)
+    return choose_tile(level, row, 1 if form.unroll else min(blocks, group), depth, grouped)
+
+
+def _up_to(most: Dim, values: Iterable[int], default: int) -> list[int]:
+    """Those of `values` that a size leaves room for, and the default, ascending."""
+    return sorted({default, *(v for v in values if not isinstance(most, int) or v <= most)})
+
+
+def divide(form: Form) -> tuple[int, int]:
+    """Chunk and group that give tasks of some 10⁵ to 10⁶ products, with the weights of each within
+    a cache.
+    """
     depth = max(1, estimate(form.depth))
     blocks = form.blocks
     least = _GATHERED_GROUP if form.gather_left else 1 if form.unroll else _LEAST_GROUP
     group = max(least, _GROUP_BYTES // (depth * COLUMNS * 4) // _LEAST_GROUP * _LEAST_GROUP)
     if isinstance(blocks, int):
-        group = min(group, blocks)
-    if form.rows[0] == 1:
-        positions, output_rows = ROW_GROUP, 1
-        chunks = ceildiv(form.rows[1], ROW_GROUP)
-    else:
-        positions = None
-        output_rows = max(1, ROW_GROUP // max(1, estimate(form.rows[1])))
-        chunks = ceildiv(form.rows[0], output_rows)
-    others = max(1, estimate(product(form.batch) * chunks))
+        group = max(1, min(group, blocks))
+    single = form.rows[0] == 1
+    chunk = ROW_GROUP if single else max(1, ROW_GROUP // max(1, estimate(form.rows[1])))
+    others = max(1, estimate(product(form.batch) * _chunks(form, chunk)))
     while group >= 2 * least and others * -(-estimate(blocks) // group) < _LEAST_TASKS:
         group //= 2
-    tasks = product(form.batch) * chunks * ceildiv(blocks, group)
-    return Division(output_rows, positions, group, Work(tasks))
+    return chunk, group
+
+
+def _chunks(form: Form, chunk: int) -> Dim:
+    return ceildiv(form.rows[1] if form.rows[0] == 1 else form.rows[0], chunk)
 
 
 def emit(e: Emission, form: Form) -> Work:
     """Emits the kernel of a contraction and its epilogue."""
-    division = divide(form)
-    return _Kernel(e, form, division).emit()
+    return _Kernel(e, form, e.choose(space(form, e.level))).emit()
 
 
 class _Kernel:
-    def __init__(self, e: Emission, form: Form, division: Division) -> None:
-        self.e, self.form, self.division = e, form, division
+    def __init__(self, e: Emission, form: Form, parameters: Parameters) -> None:
+        self.e, self.form, self.parameters = e, form, parameters
         self.emit_ = e.emit
-        rows = form.rows[1] if isinstance(form.rows[1], int) else None
-        grouped = division.positions is not None and (rows is None or rows > ROW_GROUP)
-        blocks = form.blocks if isinstance(form.blocks, int) else _LEAST_GROUP
-        depth = form.depth if isinstance(form.depth, int) else None
-        width = 1 if form.unroll else min(blocks, division.group)
-        self.tile = choose_tile(e.level, rows, width, depth, grouped)
+        self.tile = Tile(parameters.rows, min(parameters.blocks, parameters.group))
         self.anchor = form.anchor.owner
         self._panel: Buffer | None = None
         self._lines: Buffer | None = None
@@ -142,13 +173,16 @@ class _Kernel:
         such a product is bound by how fast the columns are read.
         """
         form = self.form
-        known = self.division.positions is None or isinstance(form.rows[1], int)
-        if known or form.gather_right or form.unroll:
+        if form.rows[0] != 1 or isinstance(form.rows[1], int) or form.gather_right or form.unroll:
             return {}
-        return {
-            rows: _Kernel(self.e, replace(form, rows=(1, rows), gather_left=False), self.division)
-            for rows in _FEW_ROWS
-        }
+        made = {}
+        for rows in _FEW_ROWS:
+            few = replace(form, rows=(1, rows), gather_left=False)
+            tile = _tile(few, self.e.level, self.parameters.group)
+            made[rows] = _Kernel(
+                self.e, few, replace(self.parameters, rows=tile.rows, blocks=tile.blocks)
+            )
+        return made
 
     def _scratch_bytes(self) -> Dim:
         return self._panel_bytes() + self._lines_bytes() + self._spill_bytes()
@@ -166,23 +200,25 @@ class _Kernel:
         if not self.form.gather_left:
             return 0
         height = self.tile.rows
-        return self.form.depth * (-(-ROW_GROUP // height) * height * 4)
+        return self.form.depth * (-(-self.parameters.chunk // height) * height * 4)
 
     def emit(self) -> Work:
-        e, form, division = self.e, self.form, self.division
+        e, form, parameters = self.e, self.form, self.parameters
         emit = self.emit_
         batch_sizes = [emit.dim(d) for d in form.batch]
         row_count, position_count = emit.dim(form.rows[0]), emit.dim(form.rows[1])
-        full = division.positions is None
-        chunk = index(division.output_rows if full else division.positions)
-        chunks = emit.dim(ceildiv(form.rows[0] if full else form.rows[1], chunk_size(division)))
-        groups = emit.dim(ceildiv(form.blocks, division.group))
+        full = form.rows[0] != 1
+        chunk = index(parameters.chunk)
+        parts = _chunks(form, parameters.chunk)
+        column_groups = ceildiv(form.blocks, parameters.group)
+        chunks, groups = emit.dim(parts), emit.dim(column_groups)
         blocks = emit.dim(form.blocks)
         few_rows = self._for_few_rows()
         with emit.loop("task", e.end - e.begin, start=e.begin) as task:
             *batch, part, column_group = unravel(emit, task, [*batch_sizes, chunks, groups])
-            first_block = emit.bind(column_group * index(division.group), "block")
-            count = emit.bind(tirx.min(index(division.group), blocks - first_block), "blocks")
+            group = index(parameters.group)
+            first_block = emit.bind(column_group * group, "block")
+            count = emit.bind(tirx.min(group, blocks - first_block), "blocks")
             first = emit.bind(part * chunk, "first")
             if full:
                 last = emit.bind(tirx.min(first + chunk, row_count), "last")
@@ -201,7 +237,7 @@ class _Kernel:
         scratch = self._scratch_bytes()
         for kernel in few_rows.values():
             scratch = maximum(scratch, kernel._scratch_bytes())
-        return Work(division.work.tasks, scratch)
+        return Work(product(form.batch) * parts * column_groups, scratch)
 
     def _columns(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:
         """All column tiles of a task: whole ones, single blocks, then the incomplete block."""
@@ -268,7 +304,7 @@ class _Kernel:
         if _value(left) is not None:
             return _value(left)
         positions = self.form.rows[1]
-        if not isinstance(positions, int) or ROW_GROUP % self.tile.rows:
+        if not isinstance(positions, int) or self.parameters.chunk % self.tile.rows:
             return None
         return positions % self.tile.rows
 
@@ -512,11 +548,6 @@ def _lanes_of(emit: Emitter, sums: Buffer, start: Expr | None = None) -> Callabl
         return emit.load(sums, offset + lane)
 
     return lanes
-
-
-def chunk_size(division: Division) -> int:
-    """Output rows, or positions of the one output row, that a task takes."""
-    return division.output_rows if division.positions is None else division.positions
 
 
 def _value(expr: Expr) -> int | None:

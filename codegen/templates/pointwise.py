@@ -13,6 +13,7 @@ from tvm import tirx
 
 from bireme.codegen.cost import CONTRACTIONS, multiply_adds
 from bireme.codegen.index import plus
+from bireme.codegen.parameters import Space
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel, vector_lanes
 from bireme.codegen.templates.vectors import each_vector
 from bireme.codegen.tir import Expr, index
@@ -25,6 +26,20 @@ _PRODUCTS_PER_ELEMENT = 8
 _LEAST_ELEMENTS = 256
 # Below this number of rows, long rows are cut into tasks.
 _FEW_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A task takes about so many elements of the result."""
+
+    elements: int
+
+
+def space(graph: Graph) -> Space[Parameters]:
+    """What may be chosen: the division into tasks."""
+    usual = max(_LEAST_ELEMENTS, TASK_ELEMENTS // _weight(graph) // 16 * 16)
+    axis = sorted({usual, *(_LEAST_ELEMENTS << n for n in range(9))})
+    return Space(Parameters(usual), {"elements": axis}, shared=frozenset({"elements"}))
 
 
 @dataclass(frozen=True)
@@ -42,11 +57,10 @@ class Division:
     tasks: Dim
 
 
-def divide(graph: Graph) -> Division:
-    """The division of the result's axes into tasks."""
+def divide(graph: Graph, elements: int) -> Division:
+    """The division of the result's axes into tasks of about so many elements."""
     shape = graph.outputs[0].type.shape
     split = max(0, len(shape) - 1)
-    elements = max(_LEAST_ELEMENTS, TASK_ELEMENTS // _weight(graph) // 16 * 16)
     while split > 1 and estimate(product(shape[split - 1 :])) <= elements:
         split -= 1
     leading, row = product(shape[:split]), product(shape[split:])
@@ -70,7 +84,7 @@ def _weight(graph: Graph) -> int:
 def emit(e: Emission) -> Work:
     """Emits a kernel whose results all have the shape of the first."""
     shape = e.graph.outputs[0].type.shape
-    division = divide(e.graph)
+    division = divide(e.graph, e.choose(space(e.graph)).elements)
     lanes = vector_lanes(max(v.type.dtype.bits for v in [*e.graph.inputs, *e.graph.outputs]))
     sizes = [e.emit.dim(d) for d in shape]
     outer, inner = sizes[: division.split], sizes[division.split :]

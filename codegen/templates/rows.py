@@ -18,6 +18,7 @@ from tvm import tirx
 from bireme.codegen.abi import workspace_view
 from bireme.codegen.evaluate import Index
 from bireme.codegen.index import consecutive, plus, times
+from bireme.codegen.parameters import Space
 from bireme.codegen.rules.normalisation import row_sizes, scaled
 from bireme.codegen.rules.reduction import operand_index, reduced_axes
 from bireme.codegen.rules.statistics import (
@@ -38,6 +39,23 @@ ACCUMULATORS = 4
 # Vectors side by side that are folded together when they run across rows: more of each memory page
 # is read before the next row's is needed.
 _SIDE_BY_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A task reads about so many elements of the operand; sums along a row have so many
+    accumulators.
+    """
+
+    elements: int
+    accumulators: int
+
+
+SPACE = Space(
+    Parameters(TASK_ELEMENTS, ACCUMULATORS),
+    {"elements": [1 << n for n in range(10, 18)], "accumulators": [1, 2, 4, 8]},
+    shared=frozenset({"elements"}),
+)
 
 
 def matches(graph: Graph) -> bool:
@@ -132,15 +150,17 @@ class _Plan:
     work: Work
 
 
-def _plan(space: _Space, lanes: int, scratch: int) -> _Plan:
-    """`scratch` is the bytes that an element takes in scratch memory, 0 for none."""
+def _plan(space: _Space, lanes: int, scratch: int, elements: int) -> _Plan:
+    """`scratch` is the bytes that an element takes in scratch memory, 0 for none; `elements` is
+    what a task reads.
+    """
     length = max(1, estimate(space.length))
     if not space.across:
-        rows = max(1, TASK_ELEMENTS // length)
+        rows = max(1, elements // length)
         tasks = ceildiv(product(space.kept), rows)
         return _Plan(rows, 1, Work(tasks, space.length * scratch))
     *outer, last = space.kept
-    columns = max(1, TASK_ELEMENTS // (length * lanes)) * lanes
+    columns = max(1, elements // (length * lanes)) * lanes
     rows = max(1, columns // max(1, estimate(last)))
     tasks = ceildiv(product(outer), rows) * ceildiv(last, columns)
     return _Plan(rows, columns, Work(tasks, space.length * lanes * scratch))
@@ -173,7 +193,9 @@ class _Kernel:
             self.lanes *= _SIDE_BY_SIDE
         held = self.x.type.dtype
         self.held = DType.F32 if held in (DType.F16, DType.BF16) else held
-        self.plan = _plan(self.space, self.lanes, self.held.bytes if self.keep else 0)
+        self.parameters = e.choose(SPACE)
+        scratch = self.held.bytes if self.keep else 0
+        self.plan = _plan(self.space, self.lanes, scratch, self.parameters.elements)
         self.slots: Buffer | None = None
         self.inner = [self.build.dim(d) for d in self.space.inner]
         self.count = self.build.dim(self.space.length)
@@ -286,8 +308,9 @@ class _Kernel:
         along = not self.space.across
         lanes = self._inner_lanes() if along else self.width
         step = lanes if along else 1
-        chained = self.wide or not _at_least(self.inner[-1], ACCUMULATORS * step)
-        count = 1 if chained else ACCUMULATORS
+        count = self.parameters.accumulators
+        if self.wide or not _at_least(self.inner[-1], count * step):
+            count = 1
         registers = [emit.registers("fold", statistic.dtype, lanes) for _ in range(count)]
         place = consecutive(0, lanes)
         for register in registers:

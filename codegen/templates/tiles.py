@@ -33,6 +33,12 @@ class Tile:
     blocks: int
 
 
+def fits(level: InstructionSet, tile: Tile) -> bool:
+    """Whether accumulators, column vectors and one broadcast element fit in the registers."""
+    per_block = max(1, COLUMNS * 32 // level.vector_bits)
+    return (tile.rows + 1) * tile.blocks * per_block < level.registers
+
+
 def choose_tile(
     level: InstructionSet, rows: int | None, blocks: int, depth: int | None, grouped: bool
 ) -> Tile:

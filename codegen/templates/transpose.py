@@ -8,11 +8,13 @@ thus are whole vectors. The last tile of an axis overlaps the one before it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tvm import tirx
 from tvm.tirx import stmt as ts
 
 from bireme.codegen.index import consecutive
+from bireme.codegen.parameters import Space
 from bireme.codegen.probe import strides
 from bireme.codegen.rules import RULES
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel, vector_lanes
@@ -30,6 +32,17 @@ _LEAST_LANES = 4
 SIDE_BY_SIDE, CHUNK = 4, 16
 # Threads that a kernel of one strip for each should be enough for.
 MOST_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A task turns `side` strips at once, in chunks of `chunk` tiles, and about `elements` elements
+    in all.
+    """
+
+    side: int
+    chunk: int
+    elements: int
 
 
 def matches(graph: Graph) -> bool:
@@ -91,18 +104,21 @@ def emit(e: Emission) -> Work:
     )
     blocks: Dim = ceildiv(shape[strip], lanes)
     outer = product([shape[axis] for axis in others])
-    side = SIDE_BY_SIDE if estimate(outer * blocks) >= SIDE_BY_SIDE * MOST_THREADS else 1
+    parameters = e.choose(_space(estimate(outer * blocks)))
+    side = parameters.side
     groups = ceildiv(blocks, side)
-    rows = max(1, TASK_ELEMENTS // max(1, side * lanes * estimate(shape[run])))
+    rows = max(1, parameters.elements // max(1, side * lanes * estimate(shape[run])))
     sizes = [e.emit.dim(d) for d in shape]
 
     def tiles(at: dict[int, Expr], group: Expr) -> None:
         count = e.emit.dim(ceildiv(shape[run], lanes))
         first = group * index(side)
         width = e.emit.bind(tirx.min(index(side), e.emit.dim(blocks) - first), "width")
-        with e.emit.loop("chunk", e.emit.dim(ceildiv(shape[run], lanes * CHUNK))) as chunk:
-            begin = chunk * index(CHUNK)
-            length = e.emit.bind(tirx.min(index(CHUNK), count - begin), "length")
+        with e.emit.loop(
+            "chunk", e.emit.dim(ceildiv(shape[run], lanes * parameters.chunk))
+        ) as chunk:
+            begin = chunk * index(parameters.chunk)
+            length = e.emit.bind(tirx.min(index(parameters.chunk), count - begin), "length")
             with e.emit.loop("strip", width, start=first) as block:
                 at[strip] = _start(e, block, shape[strip], lanes)
                 with e.emit.loop("tile", length, start=begin) as number:
@@ -132,6 +148,20 @@ def emit(e: Emission) -> Work:
                 lambda: elements(at, group),
             )
     return Work(ceildiv(outer * groups, rows))
+
+
+def _space(strips: int) -> Space[Parameters]:
+    """What may be chosen where a result has so many strips."""
+    side = SIDE_BY_SIDE if strips >= SIDE_BY_SIDE * MOST_THREADS else 1
+    return Space(
+        Parameters(side, CHUNK, TASK_ELEMENTS),
+        {
+            "side": [1, 2, 4, 8, 16],
+            "chunk": [2, 4, 8, 16, 32, 64],
+            "elements": [1 << n for n in range(10, 17)],
+        },
+        shared=frozenset({"side", "elements"}),
+    )
 
 
 def _start(e: Emission, number: Expr, size: Dim, lanes: int) -> Expr:

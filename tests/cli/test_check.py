@@ -178,7 +178,7 @@ def _refuse(spec: Any, level: Any) -> Any:
     raise BiremeError("BM3004", "not today", where="sin")
 
 
-def _refusing(self: Any, target: Any, job: Any) -> Any:
+def _refusing(self: Any, target: Any, job: Any, seconds: Any) -> Any:
     return BiremeError("BM3004", "not today", where="sin")
 
 
