@@ -12,7 +12,15 @@ import numpy as np
 
 from bireme.frontend import nn
 from bireme.ir import Array, BiremeError, Graph, SymbolRange, evaluate
-from bireme.zoo import bert, mobilenet_v1, resnet, tagger, text_classifier
+from bireme.zoo import (
+    bert,
+    inverted_residual,
+    mobilenet_v1,
+    resnet,
+    tagger,
+    text_classifier,
+    vit,
+)
 from bireme.zoo.initial import spread_constants
 
 
@@ -52,6 +60,10 @@ def _resnet(depth: int) -> Entry:
     return _image_classifier(resnet.ResNet, resnet.CONFIGS[depth], f"ResNet-{depth}, v1.5")
 
 
+def _inverted(config: inverted_residual.InvertedConfig, doc: str) -> Entry:
+    return _image_classifier(inverted_residual.InvertedResidualNet, config, doc)
+
+
 def _bert(config: bert.BertConfig, doc: str) -> Entry:
     return Entry(bert.Bert, config, bert.inputs, doc, bert.limits, bert.ranges)
 
@@ -60,6 +72,10 @@ MODELS: dict[str, Entry] = {
     "mobilenet_v1": _mobilenet(1.0),
     "mobilenet_v1_050": _mobilenet(0.5),
     "mobilenet_v1_025": _mobilenet(0.25),
+    "mobilenet_v2": _inverted(inverted_residual.MOBILENET_V2, "MobileNetV2"),
+    "mobilenet_v3_small": _inverted(inverted_residual.MOBILENET_V3_SMALL, "MobileNetV3-small"),
+    "efficientnet_b0": _inverted(inverted_residual.EFFICIENTNET_B0, "EfficientNet-B0"),
+    "vit_tiny": _image_classifier(vit.Vit, vit.VitConfig(), "ViT-tiny, patches of 16 x 16"),
     **{f"resnet{depth}": _resnet(depth) for depth in resnet.CONFIGS},
     "bert_base": _bert(bert.BASE, "BERT-base, uncased vocabulary"),
     "bert_small": _bert(bert.SMALL, "BERT with 4 layers of width 512 (Turc et al., 2019)"),

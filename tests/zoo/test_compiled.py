@@ -12,8 +12,13 @@ from bireme import zoo
 from bireme.ir import reference
 
 # Every family and kind of block, small enough to compile in seconds.
+TWO_STAGES = zoo.find("mobilenet_v3_small").config.stages[:2]
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "mobilenet_v1": ("mobilenet_v1_025", {"image_size": 64, "num_classes": 10}),
+    "mobilenet_v2": ("mobilenet_v2", {"image_size": 64, "num_classes": 10}),
+    "mobilenet_v3": ("mobilenet_v3_small", {"image_size": 64, "stages": TWO_STAGES}),
+    "efficientnet": ("efficientnet_b0", {"image_size": 64, "num_classes": 10}),
+    "vit": ("vit_tiny", {"image_size": 64, "num_layers": 1, "num_classes": 10}),
     "resnet, basic": ("resnet18", {"image_size": 64, "layers": (1, 1), "num_classes": 10}),
     "resnet, bottleneck": ("resnet50", {"image_size": 64, "layers": (1, 1), "num_classes": 10}),
     "bert": ("bert_tiny", {"num_layers": 1, "vocab_size": 100}),
@@ -37,7 +42,9 @@ def compare(program: bireme.Program, arrays: dict[str, Any], wanted: dict[str, A
         np.testing.assert_allclose(found[key], value, rtol=0, atol=1e-5 * np.abs(value).max())
 
 
-@pytest.mark.parametrize("label", ["mobilenet_v1", "resnet, bottleneck", "bert", "lstm"])
+@pytest.mark.parametrize(
+    "label", ["mobilenet_v1", "mobilenet_v2", "efficientnet", "resnet, bottleneck", "bert", "lstm"]
+)
 def test_fixed_sizes(label: str) -> None:
     name, options = MODELS[label]
     sizes = {"batch": 1, "seq": 7}
@@ -46,7 +53,9 @@ def test_fixed_sizes(label: str) -> None:
     compare(bireme.compile(zoo.trace(name, sizes=sizes, **options)), arrays, wanted)
 
 
-@pytest.mark.parametrize("label", ["resnet, basic", "bert", "lstm, two layers", "tagger"])
+@pytest.mark.parametrize(
+    "label", ["resnet, basic", "mobilenet_v3", "vit", "bert", "lstm, two layers", "tagger"]
+)
 def test_one_program_serves_all_sizes(label: str) -> None:
     name, options = MODELS[label]
     graph = zoo.trace(name, **options)

@@ -15,6 +15,10 @@ from bireme.ir import reference
 
 MODELS: dict[str, dict[str, Any]] = {
     "mobilenet_v1_025": {"image_size": 64},
+    "mobilenet_v2": {"image_size": 64},
+    "mobilenet_v3_small": {"image_size": 64},
+    "efficientnet_b0": {"image_size": 64},
+    "vit_tiny": {"image_size": 64, "num_layers": 2},
     "resnet18": {"image_size": 64, "layers": (1, 1), "num_classes": 10},
     "resnet50": {"image_size": 64, "layers": (1, 1), "num_classes": 10},
     "bert_tiny": {"vocab_size": 100},

@@ -16,22 +16,27 @@ from tests.zoo.peer_values import CASES, Case, inputs
 
 PEERS: dict[str, Any] = dict(np.load(Path(__file__).parent / "peer_values.npz"))
 
-# Numbers of learnt values: timm (MobileNetV1), torchvision (ResNet), transformers (BERT); the text
-# classifier's is vocabulary x width + two LSTM directions + a linear layer, and so on.
+# Numbers of learnt values: timm (MobileNetV1, ViT), torchvision (ResNet, MobileNetV2 and V3,
+# EfficientNet), transformers (BERT); the text classifier's is vocabulary x width + two LSTM
+# directions + a linear layer, and so on.
 COUNTS = {
     "bert_base": 109_482_240,
     "bert_small": 28_763_648,
     "bert_tiny": 4_385_920,
     "bigru_tagger": 10_000 * 256 + 2 * (2 * 3 * 256 * 256 + 2 * 3 * 256) + 512 * 50 + 50,
+    "efficientnet_b0": 5_288_548,
     "lstm_classifier": 20_000 * 128 + 2 * (2 * 4 * 128 * 128 + 2 * 4 * 128) + 256 * 4 + 4,
     "lstm_stack": 2 * (2 * 4 * 256 * 256 + 2 * 4 * 256),
     "mobilenet_v1": 4_231_976,
     "mobilenet_v1_025": 470_072,
     "mobilenet_v1_050": 1_331_592,
+    "mobilenet_v2": 3_504_872,
+    "mobilenet_v3_small": 2_542_856,
     "resnet18": 11_689_512,
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,
     "resnet101": 44_549_160,
+    "vit_tiny": 5_717_416,
 }
 
 
@@ -123,7 +128,18 @@ def test_lengths_end_texts_early() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mobilenet_v1", "resnet18", "resnet50", "resnet101", "bert_small"]
+    "name",
+    [
+        "mobilenet_v1",
+        "mobilenet_v2",
+        "mobilenet_v3_small",
+        "efficientnet_b0",
+        "vit_tiny",
+        "resnet18",
+        "resnet50",
+        "resnet101",
+        "bert_small",
+    ],
 )
 def test_random_weights_keep_activations_in_range(name: str) -> None:
     """No activation dies out or explodes on the way, and inputs still make a difference."""
@@ -146,7 +162,7 @@ def test_random_weights_keep_activations_in_range(name: str) -> None:
 
 def test_no_term_of_a_random_model_is_invisible() -> None:
     """Every bias and statistic differs from what would make it drop out."""
-    for name in ("resnet18", "bert_tiny", "mobilenet_v1_025"):
+    for name in ("resnet18", "bert_tiny", "mobilenet_v1_025", "mobilenet_v3_small", "vit_tiny"):
         state = zoo.create(name).state_dict()
         plain = [k for k, v in state.items() if v.size > 1 and np.unique(v).size < v.size / 2]
         assert plain == []
