@@ -31,6 +31,9 @@ Inputs = Annotated[
     Path | None, typer.Option("--input", "--inputs", "-i", help="Inputs by name (.npz).")
 ]
 Html = Annotated[Path | None, typer.Option(help="Write the report as a page, too.")]
+Jobs = Annotated[
+    int | None, typer.Option(help="Compile processes; 0: none. Default: one a core.", min=0)
+]
 Dim = Annotated[
     list[str] | None,
     typer.Option("--dim", help="Size of a symbolic dimension: batch=1, or its range: batch=1..64."),
@@ -55,9 +58,13 @@ def compile(
             "symbols are combined (batch=1,seq=16,64); several options are not."
         ),
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(help="Compile processes; 0: none. Default: one a core.", min=0)
+    records: Annotated[
+        list[Path] | None, typer.Option(help="Tuning records to use, made by `bireme tune`.")
     ] = None,
+    untuned: Annotated[
+        bool, typer.Option("--untuned", help="Do not use the tuning records that come with Bireme.")
+    ] = False,
+    jobs: Jobs = None,
     cache: Annotated[bool, typer.Option(help="Use the kernel cache.")] = True,
     cache_dir: Annotated[Path | None, typer.Option(help="Folder of the kernel cache.")] = None,
     dump_ir: Annotated[
@@ -71,8 +78,8 @@ def compile(
 
     with reporting_errors(json):
         run(
-            model, output, target, dim, constant, specialize, jobs, cache, cache_dir, dump_ir,
-            verify, json,
+            model, output, target, dim, constant, specialize, records, untuned, jobs, cache,
+            cache_dir, dump_ir, verify, json,
         )  # fmt: skip
 
 

@@ -9,7 +9,9 @@ from bireme.cli.output import megabytes, print_json, progress_bar
 from bireme.codegen.cache import KernelCache, default_folder
 from bireme.codegen.compiler import Options, Report, compile_graph
 from bireme.codegen.files import write_file
+from bireme.codegen.records import records_for
 from bireme.frontend import onnx
+from bireme.ir.errors import counted
 from bireme.passes.manager import dump_to
 from bireme.targets.registry import find
 
@@ -21,6 +23,8 @@ def run(
     dims: list[str] | None,
     constants: list[str] | None,
     specialize: list[str] | None,
+    records: list[Path] | None,
+    untuned: bool,
     jobs: int | None,
     cache: bool,
     cache_dir: Path | None,
@@ -36,6 +40,7 @@ def run(
         verify=verify,
         dump=dump_to(dump_ir) if dump_ir else None,
         specialize=parse_choices(specialize),
+        records=records_for(chip, records or (), untuned),
     )
     with progress_bar(quiet=json) as tell:
         tell("reading the model", 0, 1)
@@ -48,7 +53,8 @@ def run(
     for record in report.passes:
         print(record)
     code = megabytes(report.code_bytes)
-    print(f"{report.kernels} kernels in {report.launches} steps, {code} of code")
+    tuned = f", tuned by {counted(report.records, 'record')}" if report.records else ""
+    print(f"{report.kernels} kernels in {report.launches} steps, {code} of code{tuned}")
     if specialize:
         special = megabytes(report.version_bytes)
         print(f"{report.versions} versions of steps for {'; '.join(specialize)}: {special} of code")
@@ -67,6 +73,7 @@ def _figures(report: Report) -> dict[str, object]:
         "code_bytes": report.code_bytes,
         "versions": report.versions,
         "version_bytes": report.version_bytes,
+        "records": report.records,
         "seconds": report.seconds,
         "passes": [{"name": r.name, "seconds": r.seconds, "gain": r.gain} for r in report.passes],
     }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from json import loads
 from pathlib import Path
 from typing import Any
 
 from bireme.cli.output import megabytes, print_json, print_table
 from bireme.codegen.container import unpack
+from bireme.ir.errors import counted
 from bireme.runtime import Model, TensorInfo
 
 
@@ -17,6 +19,7 @@ def run(artefact: Path, json: bool) -> None:
     size = artefact.stat().st_size
     plan, _, _ = unpack(artefact.read_bytes())
     versions = _versions(plan)
+    records = (plan.records or b"").decode().splitlines()
     if json:
         print_json(
             {
@@ -27,6 +30,7 @@ def run(artefact: Path, json: bool) -> None:
                 "code_bytes": model.code_bytes,
                 "weight_bytes": model.weight_bytes,
                 "versions": versions,
+                "records": [loads(line) for line in records],
                 "arena_bytes": model.arena_hint_bytes,
                 "arena_lower_bound_bytes": model.arena_lower_bound_bytes,
                 "symbols": {name: list(sizes) for name, sizes in model.symbols.items()},
@@ -39,6 +43,8 @@ def run(artefact: Path, json: bool) -> None:
     print(f"weights {megabytes(model.weight_bytes)}, code {megabytes(model.code_bytes)}")
     arena, bound = megabytes(model.arena_hint_bytes), megabytes(model.arena_lower_bound_bytes)
     print(f"arena {arena} at typical sizes, lower bound {bound}")
+    if records:
+        print(f"{counted(len(records), 'tuning record')} in use")
     for sizes, steps in versions.items():
         print(f"{sizes}: {steps} of {len(plan.instructions)} steps have kernels of their own")
     for name, (least, most) in model.symbols.items():

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from time import perf_counter
 
 from bireme.codegen.arena import place_arena
 from bireme.codegen.artefact import KernelRow, artefact_bytes
 from bireme.codegen.build import KernelFaults, compile_kernels, emit_kernels
-from bireme.codegen.cache import KernelCache, default_folder
+from bireme.codegen.cache import CompiledKernel, KernelCache, default_folder
 from bireme.codegen.link import link
 from bireme.codegen.lower import Lowered, lower
+from bireme.codegen.records import Database, key_of, shipped
+from bireme.codegen.spec import KernelSpec
 from bireme.codegen.specialize import Choices, Specialization, combinations
 from bireme.codegen.work import fill_launches
 from bireme.ir import BiremeError, Graph, Op, together
@@ -29,6 +32,7 @@ class Report:
     """What a compilation did: one record a pass, and the figures of the result.
 
     `code_bytes` includes `version_bytes`, the code of kernels for the sizes of `specialize` alone.
+    `records` are the tuning records that kernels were compiled with.
     """
 
     passes: list[PassRecord] = field(default_factory=list)
@@ -40,13 +44,14 @@ class Report:
     code_bytes: int = 0
     versions: int = 0
     version_bytes: int = 0
+    records: int = 0
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Options:
     """How to compile. `cache` None keeps no kernels; `jobs` as in `compile_kernels`; `specialize`
-    as in `combinations`.
+    as in `combinations`. `records` are tuning records, None those that come with the target.
     """
 
     cache: KernelCache | None = field(default_factory=lambda: KernelCache(default_folder()))
@@ -54,6 +59,7 @@ class Options:
     verify: bool = False
     dump: Dump | None = None
     specialize: Sequence[Choices] = ()
+    records: Database | None = None
 
 
 _UNCACHED = Options(cache=None)
@@ -124,12 +130,15 @@ def compile_graph(
     if lowered.refused:
         raise together(refusals(lowered, emit_kernels(lowered.specs, target)[1]))
     special = Specialization(lowered, combinations(graph, options.specialize))
+    specs = [*lowered.specs, *special.specs]
+    records = shipped(target) if options.records is None else options.records
     try:
         compiled = compile_kernels(
-            [*lowered.specs, *special.specs],
+            specs,
             target,
             options.cache or KernelCache(None),
             jobs=options.jobs,
+            choices=partial(records.choice, target),
             progress=lambda done, total: tell("compiling kernels", done, total),
         )
     except KernelFaults as faults:
@@ -150,9 +159,16 @@ def compile_graph(
         for number, kernel in enumerate(kernels)
     ]
     tell("writing the artefact", 0, 1)
+    used = _used(records, target, specs, compiled)
     data = artefact_bytes(
-        plan, rows, images, producer=f"bireme {version('bireme')}", target=target.description.target
+        plan,
+        rows,
+        images,
+        producer=f"bireme {version('bireme')}",
+        target=target.description.target,
+        records=used.text,
     )
+    report.records = len(used)
     report.kernels, report.launches = len(rows), len(plan.instructions)
     report.arena_bytes, report.arena_lower_bound = plan.arena_bytes, plan.arena_lower_bound
     report.weight_bytes = sum(a.nbytes for a in plan.weights.values())
@@ -162,3 +178,19 @@ def compile_graph(
         report.version_bytes = sum(i.import_offset - i.entries[first] for _, i in images)
     report.seconds = perf_counter() - start
     return data, report
+
+
+def _used(
+    records: Database,
+    target: Target,
+    specs: Sequence[KernelSpec],
+    compiled: Sequence[Sequence[CompiledKernel]],
+) -> Database:
+    """The records that the kernels were compiled with; others did not fit."""
+    found = Database()
+    for spec, kernel in zip(specs, compiled, strict=True):
+        for level, code in zip(target.description.levels, kernel, strict=True):
+            record = records.get(key_of(spec, target.description.target, level.name))
+            if record is not None and dict(record.parameters) == dict(code.parameters):
+                found.add(record)
+    return found

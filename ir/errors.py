@@ -103,6 +103,11 @@ ERRORS: dict[str, ErrorKind] = _table(
         "a package that an option needs is not installed",
         "install it beside Bireme, or leave the option out",
     ),
+    (
+        "BM6005",
+        "a file of tuning records has a line that is not a record",
+        "remove the line, or merge the databases again with `bireme tune --merge`",
+    ),
 )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from bireme.ir import BiremeError
@@ -41,6 +42,12 @@ class Target:
     def emitter(self) -> KernelFunction:
         """The function that emits a kernel, the first half of `compiler`."""
         return self._function("emit_kernel")
+
+    def records_path(self) -> Path:
+        """Where the tuning records are that come with the target, if there are any."""
+        file = import_module(_CHIPS[self.description.target]).__file__
+        assert file is not None
+        return Path(file).with_name("records.jsonl")
 
     def _function(self, name: str) -> KernelFunction:
         module = import_module(_COMPILERS[self.description.target])
