@@ -12,7 +12,7 @@ def reserve(plan: Plan) -> None:
     """Fills in `capacity` of the tensors whose size the data decides, and makes scratch sizes
     free of it.
     """
-    capacity = Capacity(plan.bounds)
+    capacity = Capacity(plan.bounds, plan.equal)
     for tensor in plan.tensors:
         if tensor.place in ("Arena", "Output") and capacity.depends(tensor.bytes):
             tensor.capacity = capacity.most(tensor.bytes)

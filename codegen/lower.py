@@ -58,7 +58,7 @@ class _Lowering:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._aliases = find_aliases(graph)
-        self.plan = Plan(graph.name, graph.all_symbols, graph.data_symbols)
+        self.plan = Plan(graph.name, graph.all_symbols, graph.data_symbols, graph.data_equalities)
         self.specs: list[KernelSpec] = []
         self.launches: dict[int, Op] = {}
         self.ends: dict[Op, int] = {}
@@ -75,6 +75,7 @@ class _Lowering:
             "kernel": self._kernel,
             "reshape": self._reshape,
             "prefix": self._prefix,
+            "bind": self._bind,
             "if": self._if,
             "while": self._while,
             "scan": self._scan,
@@ -201,11 +202,21 @@ class _Lowering:
 
     def _prefix(self, op: Op) -> None:
         x, count = (self.tensors[v] for v in op.operands)
-        name, bound = op.attrs["symbol"], op.operands[0].type.shape[0]
-        where = self._source(Source("prefix", op.node))
-        self._add(Instruction("Bind", where, args=(count,), symbol=name, bound=bound))
+        self._bind_sizes(op, [count])
         if op.result not in self.tensors:
             self.tensors[op.result] = self._view(x, op.result.type)
+
+    def _bind(self, op: Op) -> None:
+        (counts,) = op.operands
+        whole, one = self.tensors[counts], counts.type.with_shape(())
+        self._bind_sizes(
+            op, [self._view(whole, one, i * one.dtype.bytes) for i in range(len(op.binds))]
+        )
+
+    def _bind_sizes(self, op: Op, counts: Sequence[int]) -> None:
+        where = self._source(Source(op.name, op.node))
+        for count, (name, bound) in zip(counts, op.binds.items(), strict=True):
+            self._add(Instruction("Bind", where, args=(count,), symbol=name, bound=bound))
 
     def _kernel(self, op: Op) -> None:
         results = [self._result(v) for v in op.results]

@@ -96,12 +96,14 @@ class SizeCheck:
 class Plan:
     """Everything an artefact says besides code and weights.
 
-    `bounds` has the symbols that are bound while the plan runs.
+    `bounds` has the symbols that are bound while the plan runs, `equal` pairs of sizes that are the
+    same where it goes on.
     """
 
     model: str
     symbols: dict[str, SymbolRange]
     bounds: dict[str, Dim] = field(default_factory=dict)
+    equal: list[tuple[Dim, Dim]] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)

@@ -26,7 +26,10 @@ from bireme.targets.registry import Target
 
 # How ops outside of kernels run.
 FOLDED, VIEW, IN_PLACE, CONTROL = "folded", "view", "in place", "control flow"
-_OUTSIDE = {"reshape": VIEW, "prefix": VIEW, "if": CONTROL, "while": CONTROL, "scan": CONTROL}
+_OUTSIDE = {
+    "reshape": VIEW, "prefix": VIEW, "bind": CONTROL, "if": CONTROL, "while": CONTROL,
+    "scan": CONTROL,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 A size is a polynomial over symbols and need not grow with each of them, so its value where every
 symbol is largest is no bound. `most` and `least` bound it from the bounds of its parts: a symbol
-that the data decides lies between 0 and its bound, which is an expression of other symbols.
+that the data decides lies between 0 and its bound, which is an expression of other symbols. Where
+a product of such symbols is known to equal another size, it is bounded by that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from bireme.ir.dims import (
     Atom,
@@ -18,15 +19,24 @@ from bireme.ir.dims import (
     is_nonnegative,
     maximum,
     minimum,
+    product,
     symbols_of,
 )
 
 
 class Capacity:
-    """Bounds of expressions, free of the symbols in `bounds`."""
+    """Bounds of expressions, free of the symbols in `bounds`.
 
-    def __init__(self, bounds: Mapping[str, Dim]) -> None:
+    `equal` are pairs of sizes that are the same: the first is bounded by what bounds the second.
+    """
+
+    def __init__(self, bounds: Mapping[str, Dim], equal: Iterable[tuple[Dim, Dim]] = ()) -> None:
         self._bounds = bounds
+        self._products: list[tuple[Monomial, Dim]] = []
+        for a, b in equal:
+            ((monomial, factor), *more) = a.terms.items() if isinstance(a, DimExpr) else [((), 0)]
+            if len(monomial) > 1 and factor > 0 and not more:
+                self._products.append((monomial, floordiv(self.most(b), factor)))
 
     def depends(self, dim: Dim) -> bool:
         """Whether the data decides `dim`."""
@@ -53,9 +63,15 @@ class Capacity:
             (), ())  # fmt: skip
         result: Dim = 1
         if all(is_nonnegative(low) for low in lows):
-            for bound in lows if side < 0 else highs:
-                result = result * bound
-            return result
+            if side < 0:
+                return product(lows)
+            rest = list(monomial)
+            for known, most in self._products:
+                while all(rest.count(atom) >= known.count(atom) for atom in known):
+                    result = result * most
+                    for atom in known:
+                        rest.remove(atom)
+            return result * product([self._atom(atom)[1] for atom in rest])
         for low, high in zip(lows, highs, strict=True):
             result = result * maximum(high, -low)
         return side * result

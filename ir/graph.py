@@ -173,14 +173,14 @@ class Graph:
 
     @property
     def data_symbols(self) -> dict[str, Dim]:
-        """Every symbol that a `prefix` binds while the model runs, in program order, and its bound:
-        the rows of the operand.
-        """
-        return {
-            op.attrs["symbol"]: op.operands[0].type.shape[0]
-            for op in self.walk()
-            if op.name == "prefix"
-        }
+        """Every symbol that an op binds while the model runs, in program order, and its bound."""
+        return {name: most for op in self.walk() for name, most in op.binds.items()}
+
+    @property
+    def data_equalities(self) -> list[tuple[Dim, Dim]]:
+        """Pairs of sizes that a `bind` has found to be equal."""
+        pairs = [op.attrs["equal"] for op in self.walk() if op.name == "bind"]
+        return [pair for each in pairs for pair in zip(each[::2], each[1::2], strict=True)]
 
     @property
     def all_symbols(self) -> dict[str, SymbolRange]:

@@ -273,6 +273,9 @@ class _Machine:
                 (rows,) = step.definition.reference(operands, attrs)
                 self._sizes[attrs["symbol"]] = rows.shape[0]
                 return [rows]
+            if step.op.name == "bind":
+                self._bind(step.op, operands)
+                return []
             if step.late:
                 attrs = evaluated(step.definition, attrs, self._sizes)
                 fault = self._fault(step.op)
@@ -284,6 +287,15 @@ class _Machine:
             return step.definition.reference(operands, attrs)
         except BiremeError as error:
             raise error.at(step.op.node or step.op.name) from None
+
+    def _bind(self, op: Op, operands: Sequence[Array]) -> None:
+        attrs = op.attrs
+        most = [evaluate(dim, self._sizes) for dim in attrs["most"]]
+        op.definition.reference(operands, {**attrs, "most": most})
+        self._sizes.update(zip(attrs["symbols"], operands[0].ravel().tolist(), strict=True))
+        fault = self._fault(op)
+        if fault is not None:
+            raise fault
 
     def _region(self, code: _Code) -> _Region:
         yields = tuple(self._static(self._values[slot].type) for slot in code.yields)

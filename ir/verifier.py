@@ -5,8 +5,8 @@
 * Every op is what its definition says (`dialect.check`).
 * Every constant has its array.
 * A `kernel` reads only its own arguments.
-* Every symbol occurs in the shape of an input, or is bound by one `prefix` that stands before all
-  ops that use it, in their block or one around it.
+* Every symbol occurs in the shape of an input, or is bound by one `prefix` or `bind` that stands
+  before all ops that use it, in their block or one around it.
 """
 
 from __future__ import annotations
@@ -80,13 +80,12 @@ def _op_faults(graph: Graph) -> Iterator[BiremeError]:
 
 
 def _with_bound_symbols(block: Block, bound: frozenset[str]) -> Iterator[tuple[Op, frozenset[str]]]:
-    """Every op, outer before inner, with the symbols that a `prefix` bound before it."""
+    """Every op, outer before inner, with the symbols that are bound before it."""
     for op in block.ops:
         yield op, bound
         for inner in op.blocks:
             yield from _with_bound_symbols(inner, bound)
-        if op.name == "prefix":
-            bound |= {op.mlir.attributes["symbol"].value}
+        bound |= op.binds.keys()
 
 
 def _check_isolated(kernel: Op) -> None:
@@ -123,8 +122,7 @@ class _Symbols:
         self._seen: set[TensorType] = set()
 
     def check(self, op: Op, bound: frozenset[str]) -> None:
-        if op.name == "prefix":
-            name = op.attrs["symbol"]
+        for name in op.binds:
             if name in self._taken:
                 raise BiremeError("BM2011", f"{name} has a value already")
             self._taken.add(name)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bireme.ir._mlir import ir
 from bireme.ir.dialect import PREFIX, TERMINATOR, read_attrs, region_types
+from bireme.ir.dims import Dim
 from bireme.ir.errors import BiremeError
 from bireme.ir.opdef import Array, Constraint, OpDef
 from bireme.ir.ops import OPS
@@ -146,6 +147,16 @@ class Op:
         if parent is None or not parent.operation.name.startswith(PREFIX):
             return None
         return Op(self.graph, parent.operation)
+
+    @property
+    def binds(self) -> dict[str, Dim]:
+        """Sizes that the op reads from the data, and the most that each can be."""
+        if self.name == "prefix":
+            return {self.attrs["symbol"]: self.operands[0].type.shape[0]}
+        if self.name == "bind":
+            attrs = self.attrs
+            return dict(zip(attrs["symbols"], attrs["most"], strict=True))
+        return {}
 
     @property
     def location(self) -> Any:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bireme.ir import Graph
+from bireme.ir import Graph, Op
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.rewrite import remove_unused
 from bireme.passes.values import symbols_used
@@ -49,13 +49,17 @@ def _remove_unused_sizes(graph: Graph) -> int:
     removed = 0
     while True:
         used = Counter(name for op in graph.walk() for name in symbols_used(op) if not op.blocks)
-        unused = [
-            op
-            for op in graph.walk()
-            if op.name == "prefix" and not op.result.uses and used[op.attrs["symbol"]] == 1
-        ]
+        unused = [op for op in graph.walk() if op.binds and not _is_needed(op, used)]
         if not unused:
             return removed
         for op in unused:
             op.erase()
         removed += len(unused) + remove_unused(graph.body)
+
+
+def _is_needed(binder: Op, used: Counter[str]) -> bool:
+    """Whether a result or a size is used, or sizes are compared, which tells wrong data."""
+    if any(v.uses for v in binder.results) or binder.attrs.get("equal"):
+        return True
+    own = symbols_used(binder)
+    return any(used[name] > (name in own) for name in binder.binds)

@@ -169,7 +169,7 @@ def _nodes(ops: Sequence[Op]) -> list[Node]:
 
 def _add_sizes(ops: Sequence[Op], reads: Sequence[list[int]]) -> None:
     """Lets ops read what binds the sizes they use, so that they stay behind it."""
-    binders = {op.attrs["symbol"]: i for i, op in enumerate(ops) if op.name == "prefix"}
+    binders = {name: i for i, op in enumerate(ops) for name in op.binds}
     if not binders:
         return
     for i, op in enumerate(ops):

@@ -82,11 +82,11 @@ def _rewrite(op: Op, rules: Sequence[Rule], used: dict[str, int]) -> bool:
 def remove_unused(block: Block) -> int:
     """Removes every op, at any depth, whose results nothing reads; gives how many.
 
-    A `prefix` stays: its size may be used. `Dce` removes those whose is not.
+    What binds a size stays, for that may be used. `Dce` removes those whose is not.
     """
     removed = 0
     for op in reversed(block.ops):
-        if not any(v.uses for v in op.results) and op.name != "prefix":
+        if not any(v.uses for v in op.results) and not op.binds:
             op.erase()
             removed += 1
             continue

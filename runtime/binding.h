@@ -31,8 +31,8 @@ Code check_inputs(const Model& model, const bireme_tensor* inputs, uint32_t coun
 // `inputs` has passed check_inputs.
 Code bind_sizes(const Model& model, const bireme_tensor* inputs, Sizes& sizes, Fault& fault);
 
-// The parts of bind_sizes, for what a Bind decides, in this order: scalars, tensors, views and
-// constraints. None allocates.
+// The parts of bind_sizes, for what a Bind decides, in this order: scalars, constraints, tensors
+// and views. None allocates.
 Code evaluate(const Model& model, uint32_t scalar, Sizes& sizes, Fault& fault);
 Code size_tensor(const Model& model, uint32_t index, Sizes& sizes, Fault& fault);
 Code check_view(const Model& model, uint32_t index, const Sizes& sizes, Fault& fault);

@@ -196,13 +196,13 @@ void Session::each_late(Visit visit) const {
     if (time > 0) visit(time, Refresh{kind, index, shown});
   };
   for (uint32_t i = 0; i < length(plan.scalars()); ++i) late(model_->time(i), Refresh::scalar, i);
+  for (uint32_t i = 0; i < length(plan.constraints()); ++i)
+    late(constraint_time(*model_, *plan.constraints()->Get(i)), Refresh::constraint, i);
   for (uint32_t i = 0; i < length(plan.tensors()); ++i)
     late(tensor_time(*model_, tensor(i)), Refresh::tensor, i);
   for (uint32_t i = 0; i < length(plan.tensors()); ++i)
     if (tensor(i).place() == fb::Place::View)
       late(view_time(*model_, tensor(i), sizes_), Refresh::view, i);
-  for (uint32_t i = 0; i < length(plan.constraints()); ++i)
-    late(constraint_time(*model_, *plan.constraints()->Get(i)), Refresh::constraint, i);
   uint32_t slot = 0;
   for (uint32_t i = 0; i < length(plan.instructions()); ++i) {
     late(step_time(i), Refresh::step, i);

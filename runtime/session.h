@@ -56,7 +56,7 @@ class Session {
   };
   // Something that a Bind decides, in the order in which it is brought up to date.
   struct Refresh {
-    enum Kind : uint32_t { scalar, tensor, view, constraint, step, slot };
+    enum Kind : uint32_t { scalar, constraint, tensor, view, step, slot };
     Kind kind;
     uint32_t index;
     uint32_t shown;  // slot: the tensor

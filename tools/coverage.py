@@ -14,7 +14,7 @@ from bireme.passes import decompose
 from bireme.targets.registry import names
 
 # Steps of the plan, without a kernel of their own (codegen/lower.py).
-PLANNED = frozenset({"constant", "if", "kernel", "prefix", "reshape", "scan", "while"})
+PLANNED = frozenset({"bind", "constant", "if", "kernel", "prefix", "reshape", "scan", "while"})
 # Always rewritten into other ops before code generation.
 DECOMPOSED = frozenset(name for rule in decompose.RULES for name in rule.ops)
 NONE = "—"

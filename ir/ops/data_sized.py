@@ -1,7 +1,8 @@
 """Ops for results whose size the data decides.
 
-Each such operator is made of ops that fill a buffer of the largest size there can be and count what
-they put there, and of `prefix`, which gives the filled part a size with a name.
+`bind` gives sizes that a tensor holds their names. Operators that find elements, rather than being
+told how many there are, are made of ops that fill a buffer of the largest size there can be and
+count what they put there, and of `prefix`, which gives the filled part a size with a name.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from bireme.ir.dims import minimum, symbol
 from bireme.ir.dtypes import NUMERIC, DType
-from bireme.ir.errors import BiremeError
+from bireme.ir.errors import BiremeError, counted
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
 from bireme.ir.ops._numeric import widen
 from bireme.ir.ops._rules import at_least, has_rank, one_per_axis, rank_at_least
@@ -36,6 +37,29 @@ def _prefix_reference(inputs: Sequence[Array], _attrs: Attrs) -> Sequence[Array]
     if not 0 <= int(count) <= x.shape[0]:
         raise BiremeError("BM6003", f"a count of {int(count)} for {x.shape[0]} rows")
     return [x[: int(count)]]
+
+
+def _bind_type(t: Typing) -> Sequence[TensorType]:
+    (counts,) = t.types
+    symbols, equal = t.attrs["symbols"], t.attrs["equal"]
+    if counts.elements != len(symbols) or counts.rank > 1:
+        raise t.fail(f"{counts} does not hold {counted(len(symbols), 'size')}")
+    for name in symbols:
+        symbol(name)  # raises where it is no name
+    one_per_axis(t, "most", len(symbols))
+    at_least(t, "most", 0)
+    if len(equal) % 2 or len(set(symbols)) != len(symbols):
+        raise t.fail("sizes have names of their own, and equal ones come in pairs", "BM1006")
+    for a, b in zip(equal[::2], equal[1::2], strict=True):
+        t.same(a, b, "sizes in the data")
+    return []
+
+
+def _bind_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+    for name, size, most in zip(attrs["symbols"], inputs[0].ravel(), attrs["most"], strict=True):
+        if not 0 <= size <= most:
+            raise BiremeError("BM6003", f"{name} is {size}; it must lie in 0 to {most}")
+    return []
 
 
 def _compact_type(t: Typing) -> Sequence[TensorType]:
@@ -129,6 +153,23 @@ def _suppress_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array
 
 
 OPS = (
+    OpDef(
+        name="bind",
+        operands=(Operand("counts", (DType.I64,)),),
+        attrs=(
+            Attr("symbols", AttrKind.STRS, doc="the new sizes' names, one for each element"),
+            Attr("most", AttrKind.DIMS, doc="the most that each of them can be"),
+            Attr("equal", AttrKind.DIMS, (), "sizes that turn out equal: pairs, one by one"),
+        ),
+        infer=_bind_type,
+        reference=_bind_reference,
+        fusion=Fusion.SIZE,
+        doc="Names sizes that the data holds: ops behind this one, in its block and the regions of "
+        "that, may use the elements of `counts`, a scalar or a vector, as `symbols`. A run fails "
+        "unless each lies between 0 and its `most`, and unless those of each pair in `equal` are "
+        "the same. Memory for a product of sizes that `equal` says to be another size is reserved "
+        "accordingly.",
+    ),
     OpDef(
         name="prefix",
         operands=(Operand("x"), Operand("count", (DType.I64,))),

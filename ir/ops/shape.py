@@ -50,10 +50,12 @@ def _slice_type(t: Typing) -> Sequence[TensorType]:
         if step == 0:
             raise t.fail(f"the step of axis {axis} is 0", "BM1006")
         last = start + (size - 1) * step
+        # A size that is not known can only be 0 where there is nothing.
+        empty = size == 0 or (x.shape[axis] == 0 and not isinstance(size, int))
         for index in (start, last):
             # Only what is certain at compile time can be refused; an empty slice reads nothing.
             room = (index, x.shape[axis] - 1 - index)
-            if size != 0 and any(isinstance(r, int) and r < 0 for r in room):
+            if not empty and any(isinstance(r, int) and r < 0 for r in room):
                 raise t.fail(f"axis {axis}: elements {start} to {last} of {x} do not all exist")
     return [x.with_shape(t.attrs["sizes"])]
 

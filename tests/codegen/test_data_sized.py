@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bireme.codegen.capacity import reserve
 from bireme.codegen.compiler import Options, compile_graph
 from bireme.codegen.lower import lower
 from bireme.ir import (
@@ -26,7 +27,7 @@ from bireme.ir.dims import floordiv, mod
 from bireme.ir.reference import run
 from bireme.passes.dce import Dce
 from bireme.passes.fuse import Fuse
-from bireme.runtime import Model, Session
+from bireme.runtime import Model, RuntimeFault, Session
 from bireme.targets.description import InstructionSet
 from bireme.targets.registry import find
 from bireme.targets.x86.chips import LEVELS
@@ -191,6 +192,79 @@ def test_what_is_made_before_a_size_is_known_is_not_stored_behind_it() -> None:
     found = b.gather(rows, b.prefix(places, count, symbol="hits"), axis=0)
     graph.set_outputs({"y": b.relu(b.concat(b.neg(found), rows, b.neg(found), axis=0))})
     agrees(graph)
+
+
+def shaped() -> Graph:
+    """Sums along both axes of `x` under a shape that the input `shape` has."""
+    graph = Graph()
+    x = graph.add_input("x", TensorType(DType.F32, (N,)))
+    shape = graph.add_input("shape", TensorType(DType.I64, (2,)))
+    b = Builder(graph, node="Shape")
+    rows, columns = symbol("rows"), symbol("columns")
+    b.bind(shape, symbols=("rows", "columns"), most=(N, N), equal=(rows * columns, N))
+    y = b.relu(b.reshape(x, shape=(rows, columns)))
+    graph.set_outputs(
+        {"y": b.exp(y), "a": b.reduce_sum(y, axes=(0,)), "b": b.reshape(y, shape=(N,))}
+    )
+    return graph
+
+
+def test_a_tensor_gives_sizes() -> None:
+    graph = shaped()
+    graph.verify()
+    data, _ = compile_graph(graph, find("x86"), Options(verify=True, jobs=0))
+    session = Session(Model.load(data), threads=2)
+    for shape in ((3, 40), (120, 1), (1, 1), (6, 5)):
+        x = np.random.default_rng(0).standard_normal(shape[0] * shape[1]).astype(np.float32)
+        feed = {"x": x, "shape": np.array(shape)}
+        wanted, found = run(graph, feed), session.run(feed)
+        for name in wanted:
+            np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "code", "words"),
+    [
+        ((3, 5), "BM5010", "two sizes that must be equal are 15 and 12"),
+        ((-3, -4), "BM5019", "rows is -3, it must lie in 0 to 12"),
+        ((1, 13), "BM5019", "columns is 13, it must lie in 0 to 12"),
+        ((1 << 62, 4), "BM5019", "it must lie in 0 to 12"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_told(shape: tuple[int, int], code: str, words: str) -> None:
+    data, _ = compile_graph(shaped(), find("x86"), Options(jobs=0))
+    session = Session(Model.load(data), threads=1)
+    feed = {"x": np.ones(12, np.float32), "shape": np.array(shape)}
+    with pytest.raises(RuntimeFault) as caught:
+        session.run(feed)
+    assert caught.value.code == code
+    assert words in str(caught.value)
+    assert "Shape" in str(caught.value)
+    good = session.run({**feed, "shape": np.array([4, 3])})["y"]
+    np.testing.assert_allclose(good, np.full((4, 3), np.e), rtol=1e-6)
+
+
+def test_a_product_of_sizes_is_reserved_once() -> None:
+    """Each may be n, but not both: no memory for n n elements."""
+    graph = shaped()
+    Fuse().run(graph, find("x86").description)
+    plan = lower(graph).plan
+    reserve(plan)
+    held = [t.capacity for t in plan.tensors if t.capacity is not None]
+    assert held
+    assert all(size in (N * 4, 4 * N) for size in held)
+
+
+def test_what_only_checks_sizes_stays() -> None:
+    description = find("x86").description
+    for equal, left in (((), 0), ((symbol("m"), N), 1)):
+        graph = Graph()
+        x = graph.add_input("x", TensorType(DType.F32, (N,)))
+        count = graph.add_input("m", TensorType(DType.I64, ()))
+        Builder(graph).bind(count, symbols=("m",), most=(N,), equal=equal)
+        graph.set_outputs({"y": x})
+        Dce().run(graph, description)
+        assert len(list(graph.walk())) == left
 
 
 def test_one_size_bounds_another() -> None:

@@ -135,3 +135,72 @@ def test_what_a_branch_binds_does_not_leave_it() -> None:
         blocks.append(block)
     graph.set_outputs({"y": b.op("if", [condition], blocks).result})
     refused(graph, "uses a where it has no value")
+
+
+# --- sizes that a tensor holds --------------------------------------------------------------------
+
+
+def reshaped() -> Graph:
+    """`x` under a shape that the input `shape` has."""
+    graph = Graph()
+    x, shape = graph.add_input("x", VECTOR), graph.add_input("shape", TensorType(DType.I64, (2,)))
+    b = Builder(graph, node="Shape")
+    rows, columns = symbol("rows"), symbol("columns")
+    b.bind(shape, symbols=("rows", "columns"), most=(N, N), equal=(rows * columns, N))
+    y = b.reshape(x, shape=(rows, columns))
+    graph.set_outputs({"y": y, "line": b.iota(shape=(rows,), axis=0, dtype=DType.I64)})
+    return graph
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (1, 12), (12, 1)])
+def test_a_tensor_gives_sizes(shape: tuple[int, int]) -> None:
+    graph = reshaped()
+    graph.verify()
+    x = RANDOM.standard_normal(12).astype(np.float32)
+    found = run(graph, {"x": x, "shape": np.array(shape)})
+    np.testing.assert_array_equal(found["y"], x.reshape(shape))
+    np.testing.assert_array_equal(found["line"], np.arange(shape[0]))
+    assert graph.data_symbols == {"rows": N, "columns": N}
+    assert Graph.parse(graph.text()).text() == graph.text()
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((3, 5), "rows.columns = 15 and n = 12 must be equal|columns.rows = 15 and n = 12"),
+        ((-3, -4), "rows is -3; it must lie in 0 to 12"),
+        ((1, 13), "columns is 13; it must lie in 0 to 12"),
+    ],
+)
+def test_sizes_that_do_not_fit(shape: tuple[int, int], words: str) -> None:
+    feed = {"x": np.zeros(12, np.float32), "shape": np.array(shape)}
+    with pytest.raises(BiremeError, match=f"BM6003 at Shape.*({words})"):
+        run(reshaped(), feed)
+
+
+@pytest.mark.parametrize(
+    ("counts", "attrs", "code"),
+    [
+        (TensorType(DType.I64, (3,)), {"symbols": ("a",), "most": (4,)}, "BM2004"),
+        (TensorType(DType.I64, (1, 1)), {"symbols": ("a",), "most": (4,)}, "BM2004"),
+        (COUNT, {"symbols": ("a",), "most": (4, 5)}, "BM1006"),
+        (COUNT, {"symbols": ("a",), "most": (-1,)}, "BM1006"),
+        (COUNT, {"symbols": ("a",), "most": (4,), "equal": (4,)}, "BM1006"),
+        (COUNT, {"symbols": ("a",), "most": (4,), "equal": (4, 5)}, "BM2004"),
+        (COUNT, {"symbols": ("a b",), "most": (4,)}, "BM2006"),
+        (TensorType(DType.I64, (2,)), {"symbols": ("a", "a"), "most": (4, 4)}, "BM1006"),
+        (TensorType(DType.F32, ()), {"symbols": ("a",), "most": (4,)}, "BM2003"),
+    ],
+)
+def test_what_cannot_be_bound(counts: TensorType, attrs: dict[str, object], code: str) -> None:
+    graph = Graph()
+    value = graph.add_input("counts", counts)
+    with pytest.raises(BiremeError) as caught:
+        Builder(graph).bind(value, **attrs)
+    assert caught.value.code == code
+
+
+def test_a_tensor_gives_a_size_twice() -> None:
+    graph = reshaped()
+    Builder(graph).bind(graph.inputs[1], symbols=("more", "rows"), most=(1, 1))
+    refused(graph, "rows has a value already")

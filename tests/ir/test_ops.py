@@ -13,8 +13,8 @@ from bireme.ir.opdef import AttrKind, Attrs
 from bireme.ir.reference import run, run_op
 from tests.ir.cases import CASES, Case
 
-# Tested where their regions can be built: test_control.py; `constant` with the weights, `prefix` in
-# test_data_sized.py.
+# Tested where their regions can be built: test_control.py; `constant` with the weights, `bind` and
+# `prefix` in test_data_sized.py.
 WITH_REGIONS = {name for name, definition in OPS.items() if definition.regions}
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.label)
@@ -50,7 +50,7 @@ def symbolic(case: Case) -> tuple[list[TensorType], Attrs, dict[str, int]]:
 
 
 def test_every_op_has_a_case() -> None:
-    covered = {case.op for case in CASES} | WITH_REGIONS | {"constant", "prefix"}
+    covered = {case.op for case in CASES} | WITH_REGIONS | {"bind", "constant", "prefix"}
     assert covered == set(OPS)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bireme.ir import DType
+from bireme.ir import DType, symbol
 from tests.random.example import Fill
 from tests.random.net import DTYPES, Held, Net
 
@@ -35,4 +35,21 @@ def prefix(net: Net, name: str) -> list[Held]:
     return net.emit(name, [x, count], symbol=net.new_size(x.shape[0]))
 
 
-MAKERS = {"compact": compact, "sort_rows": sort_rows, "suppress": suppress, "prefix": prefix}
+def bind(net: Net, name: str) -> list[Held]:
+    """Sizes of a slice of a tensor, at the top level alone like that of a prefix."""
+    x = net.ranked(DTYPES, 2)
+    if net.depth:
+        return []
+    most = [net.least(size) for size in x.shape[:2]]
+    counts = net.leaf(DType.I64, (2,), Fill("range", 0, min(most) + 1))
+    names = [net.new_size(size) for size in most]
+    net.emit(name, [counts], symbols=names, most=most)
+    rank = len(x.shape)
+    sizes = (*map(symbol, names), *x.shape[2:])
+    return net.emit("slice", [x], starts=(0,) * rank, sizes=sizes, steps=(1,) * rank)
+
+
+MAKERS = {
+    "bind": bind, "compact": compact, "sort_rows": sort_rows, "suppress": suppress,
+    "prefix": prefix,
+}  # fmt: skip
