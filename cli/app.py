@@ -64,6 +64,10 @@ def compile(
     untuned: Annotated[
         bool, typer.Option("--untuned", help="Do not use the tuning records that come with Bireme.")
     ] = False,
+    winograd: Annotated[
+        bool,
+        typer.Option(help="Winograd's form for 3x3 convolutions where it is faster; else direct."),
+    ] = True,
     jobs: Jobs = None,
     cache: Annotated[bool, typer.Option(help="Use the kernel cache.")] = True,
     cache_dir: Annotated[Path | None, typer.Option(help="Folder of the kernel cache.")] = None,
@@ -78,8 +82,8 @@ def compile(
 
     with reporting_errors(json):
         run(
-            model, output, target, dim, constant, specialize, records, untuned, jobs, cache,
-            cache_dir, dump_ir, verify, json,
+            model, output, target, dim, constant, specialize, records, untuned, winograd, jobs,
+            cache, cache_dir, dump_ir, verify, json,
         )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ def run(
     specialize: list[str] | None,
     records: list[Path] | None,
     untuned: bool,
+    winograd: bool,
     jobs: int | None,
     cache: bool,
     cache_dir: Path | None,
@@ -41,6 +42,7 @@ def run(
         dump=dump_to(dump_ir) if dump_ir else None,
         specialize=parse_choices(specialize),
         records=records_for(chip, records or (), untuned),
+        winograd=winograd,
     )
     with progress_bar(quiet=json) as tell:
         tell("reading the model", 0, 1)

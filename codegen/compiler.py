@@ -20,7 +20,7 @@ from bireme.codegen.specialize import Choices, Specialization, combinations
 from bireme.codegen.work import fill_launches
 from bireme.ir import BiremeError, Graph, Op, together
 from bireme.passes.manager import Dump, PassRecord
-from bireme.passes.pipeline import optimise
+from bireme.passes.pipeline import default, optimise
 from bireme.targets.registry import Target
 
 # (what is being done, steps done, steps in all)
@@ -52,6 +52,7 @@ class Report:
 class Options:
     """How to compile. `cache` None keeps no kernels; `jobs` as in `compile_kernels`; `specialize`
     as in `combinations`. `records` are tuning records, None those that come with the target.
+    `winograd` False keeps every convolution direct.
     """
 
     cache: KernelCache | None = field(default_factory=lambda: KernelCache(default_folder()))
@@ -60,6 +61,7 @@ class Options:
     dump: Dump | None = None
     specialize: Sequence[Choices] = ()
     records: Database | None = None
+    winograd: bool = True
 
 
 _UNCACHED = Options(cache=None)
@@ -79,7 +81,13 @@ def prepare(
     """
     tell("optimising the graph", 0, 1)
     graph = graph.clone()
-    records = optimise(graph, target.description, verify=options.verify, dump=options.dump)
+    records = optimise(
+        graph,
+        target.description,
+        verify=options.verify,
+        dump=options.dump,
+        passes=default(winograd=options.winograd),
+    )
     tell("lowering", 0, 1)
     return lower(graph), records
 

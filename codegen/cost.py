@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from bireme.ir import Dim, Fusion, Op, Value, product
+from bireme.ir.winograd import TAPS
 
 CONTRACTIONS = frozenset({"matmul", "conv", "conv_transpose"})
 RECURRENT = frozenset({"lstm", "gru", "rnn"})
@@ -65,7 +66,10 @@ def multiply_adds(op: Op) -> Dim:
         return x.elements * product(w.shape[1:])
     block: int = op.attrs["out_block"]
     filters = op.result.type.shape[1] * block
-    return op.result.type.elements * (w.elements // filters)
+    taps, tile = w.elements // filters, op.attrs["winograd"]
+    if tile:
+        taps = taps // (tile + TAPS - 1) ** 2 * TAPS**2
+    return op.result.type.elements * taps
 
 
 def _sum(terms: Iterable[Dim]) -> Dim:

@@ -10,7 +10,7 @@ one stored.
 from __future__ import annotations
 
 from bireme.codegen.spec import kernel_spec
-from bireme.codegen.templates import convolution, matmul
+from bireme.codegen.templates import convolution, matmul, winograd
 from bireme.ir import Fusion, Op, Value
 
 
@@ -31,7 +31,7 @@ def overwritable(kernel: Op) -> list[int]:
 def _in_tiles(kernel: Op) -> bool:
     """Whether the kernel becomes a contraction in register tiles."""
     graph = kernel_spec(kernel).graph()
-    return convolution.matches(graph) or matmul.matches(graph)
+    return any(t.matches(graph) for t in (winograd, convolution, matmul))
 
 
 def _read_in_step(argument: Value, shape: object) -> bool:

@@ -25,6 +25,7 @@ from bireme.codegen.templates import (
     scatter,
     sort,
     transpose,
+    winograd,
 )
 from bireme.codegen.templates.common import Emission, Work
 from bireme.codegen.tir import Buffer, Emitter, Expr
@@ -102,6 +103,7 @@ class Template:
 # Which loop shape a group gets: the first that takes it.
 TEMPLATES = (
     Template("empty", _is_empty, lambda emission: Work(0)),
+    Template("winograd", winograd.matches, winograd.emit),
     Template("convolution", convolution.matches, convolution.emit),
     Template("matmul", matmul.matches, matmul.emit),
     Template("rows", rows.matches, rows.emit),

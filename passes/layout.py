@@ -10,7 +10,9 @@ import numpy as np
 
 from bireme.ir import Block, Builder, DType, Fusion, Graph, Op, TensorType, Value, evaluate, product
 from bireme.ir.opdef import Array
+from bireme.ir.winograd import TAPS, transform_filters
 from bireme.passes.assignment import Choice, Flow, Form, assign
+from bireme.passes.convolution_form import DIRECT, Convolution, choose_form
 from bireme.passes.layout_rules import (
     ZERO,
     Lanes,
@@ -55,25 +57,42 @@ class Layout(Pass):
     ones have a filter for each lane; groups are merged until they hold whole blocks. Groups so
     narrow that the zeros would cost too much, and fewer than a quarter of a block of filters, stay
     plain.
+
+    3×3 convolutions at every place may become Winograd's (`conv` with `winograd`, filters
+    transformed at compile time), where `convolution_form` finds that faster at typical sizes.
     """
 
     name: ClassVar[str] = "layout"
+
+    winograd: bool = True
 
     def run(self, graph: Graph, description: Description, /) -> Outcome:
         hints = {name: sizes.typical for name, sizes in graph.all_symbols.items()}
         tally = _Tally()
         sizes = {name: max(hint, _LEAST_SIZE) for name, hint in hints.items()}
-        _layout_block(graph.body, description.channel_block, sizes, tally)
+        settings = _Settings(description.channel_block, sizes, self.winograd)
+        _layout_block(graph.body, settings, tally)
         remove_unused(graph.body)
         if not tally.blocked:
             return Outcome(False)
         moves = [op for op in graph.walk() if op.name in ("pack_channels", "unpack_channels")]
         moved = sum(_bytes(op.result.type, hints) for op in moves)
-        return Outcome(
-            True,
+        tiles = [op.attrs["winograd"] for op in graph.walk() if op.name == "conv"]
+        forms = [f"{tiles.count(m)} as Winograd F({m}×{m})" for m in sorted({*tiles} - {DIRECT})]
+        gain = (
             f"blocked {tally.blocked} of {count(tally.convolutions, 'convolution')}"
-            f" with {count(len(moves), 'conversion')} ({moved / 1e6:.2f} MB)",
+            f" with {count(len(moves), 'conversion')} ({moved / 1e6:.2f} MB)"
         )
+        return Outcome(True, ", ".join([gain, *forms]))
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """Channels in a block, typical sizes of symbols, and whether Winograd's form may be used."""
+
+    size: int
+    hints: Mapping[str, int]
+    winograd: bool
 
 
 @dataclass
@@ -195,6 +214,12 @@ def pack_filters(weights: Array, in_block: int, out_block: int) -> Array:
     return np.ascontiguousarray(np.moveaxis(blocked, (3, 1), (-2, -1)))
 
 
+def pack_winograd(weights: Array, tile: int, block: int) -> Array:
+    """`[O, C, 3, 3]` transformed for tiles of `tile` outputs: `[O/b, n, n, C/b, b, b]`."""
+    packed = pack_filters(transform_filters(weights, tile), block, block)
+    return np.ascontiguousarray(np.moveaxis(packed, 1, 3))
+
+
 def pack_depthwise(weights: Array, block: int) -> Array:
     """`[C, 1, *K]` as `[C/b, *K, b]`, with zeros up to whole blocks."""
     count, _, *kernel = weights.shape
@@ -205,10 +230,11 @@ def pack_depthwise(weights: Array, block: int) -> Array:
 # --- one block ------------------------------------------------------------------------------------
 
 
-def _layout_block(block: Block, size: int, hints: Mapping[str, int], tally: _Tally) -> None:
+def _layout_block(block: Block, settings: _Settings, tally: _Tally) -> None:
+    size = settings.size
     for op in block.ops:
         for inner in op.blocks:
-            _layout_block(inner, size, hints, tally)
+            _layout_block(inner, settings, tally)
         if op.name == "conv" and op.attrs["groups"] > 1:
             _merge_groups(op, size)
         elif _blocked_conv(op, size):
@@ -219,9 +245,9 @@ def _layout_block(block: Block, size: int, hints: Mapping[str, int], tally: _Tal
             _explicit_padding(op)
     if not any(_blocked_conv(op, size) for op in block.ops):
         return
-    plan = _Plan(block, size, hints)
+    plan = _Plan(block, size, settings.hints)
     tally.blocked += len(plan.convs)
-    _Rewriter(size, plan).rewrite(block)
+    _Rewriter(settings, plan).rewrite(block)
 
 
 # Merging more groups would cost more in zeros than the blocked layout gains.
@@ -338,9 +364,13 @@ def _blocked_bytes(tensor: TensorType, block: int, hints: Mapping[str, int]) -> 
 class _Rewriter:
     """Rewrites a block as planned. `_blocked` has the blocked forms of plain values."""
 
-    size: int
+    settings: _Settings
     plan: _Plan
     _blocked: dict[Value, Value] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return self.settings.size
 
     def rewrite(self, block: Block) -> None:
         for op in block.ops:
@@ -368,14 +398,27 @@ class _Rewriter:
         conv = self.plan.convs[op]
         plain = conv.takes is None and x not in self._blocked
         in_block = 1 if plain else self.size
+        form = DIRECT if plain or conv.depthwise else self._form(op)
         if conv.depthwise:
             packed = pack_depthwise(weights, self.size)
-        else:
+        elif form == DIRECT:
             packed = pack_filters(weights, in_block, self.size)
-        attrs = {**op.attrs, "in_block": in_block, "out_block": self.size}
+        else:
+            packed = pack_winograd(weights, form, self.size)
+        attrs = {**op.attrs, "in_block": in_block, "out_block": self.size, "winograd": form}
         operand = x if plain else self._pack(x, x.type.rank, 0.0, b)
         filters = b.constant(packed, weight_name(w))
         return b.op("conv", [operand, filters], **attrs).result
+
+    def _form(self, op: Op) -> int:
+        """Tiles of a convolution in Winograd's form, or DIRECT."""
+        attrs, weights = op.attrs, op.operands[1].type
+        everywhere = {*attrs["strides"], *attrs["dilations"], attrs["groups"]} == {1}
+        if not self.settings.winograd or not everywhere or weights.shape[2:] != (TAPS, TAPS):
+            return DIRECT
+        batch, _, *sizes = (evaluate(d, self.settings.hints) for d in op.result.type.shape)
+        filters, channels = (-(-d // self.size) * self.size for d in weights.static_shape[:2])
+        return choose_form(Convolution(channels, filters, batch, *sizes))
 
     def _pack(self, value: Value, rank: int, fill: float, b: Builder) -> Value:
         """The blocked form of an operand of `rank` axes, as an op made from it can read it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from bireme.ir import BiremeError, Graph
@@ -56,6 +56,11 @@ DEFAULT: tuple[Pass, ...] = (
     Dce(),
     Fuse(),  # last: the passes before it do not look into kernels
 )
+
+
+def default(*, winograd: bool = True) -> tuple[Pass, ...]:
+    """The default pipeline with other options of its passes."""
+    return tuple(replace(p, winograd=winograd) if isinstance(p, Layout) else p for p in DEFAULT)
 
 
 def make_pass(name: str, **options: Any) -> Pass:

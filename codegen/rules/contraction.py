@@ -34,7 +34,7 @@ from bireme.codegen.rules.window import (
     written_out,
 )
 from bireme.codegen.tir import Expr, index, match
-from bireme.ir import Op
+from bireme.ir import BiremeError, Op
 
 
 def _dot(
@@ -64,6 +64,10 @@ def _matmul(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
 def _conv(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
     x, w = op.operands
     emit, attrs = evaluator.emit, op.attrs
+    if attrs["winograd"]:
+        raise BiremeError(
+            "BM3004", "transformed filters have no rule for one element", where="conv"
+        )
     rank = len(attrs["strides"])
     blocked, depthwise = attrs["out_block"] > 1, attrs["out_block"] > 1 and w.type.rank == rank + 2
     filters = evaluator.shape(w)

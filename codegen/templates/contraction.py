@@ -100,10 +100,10 @@ def space(form: Form, level: InstructionSet) -> Space[Parameters]:
     return Space(
         Parameters(chunk, group, tile.rows, tile.blocks),
         {
-            "chunk": _up_to(form.rows[1 if single else 0], lengths, chunk),
-            "group": _up_to(form.blocks, (1, 2, 4, 8, 16, 32, 64), group),
-            "rows": _up_to(form.rows[1], range(1, level.registers), tile.rows),
-            "blocks": [1] if form.unroll else _up_to(form.blocks, (1, 2, 4), tile.blocks),
+            "chunk": up_to(form.rows[1 if single else 0], lengths, chunk),
+            "group": up_to(form.blocks, (1, 2, 4, 8, 16, 32, 64), group),
+            "rows": up_to(form.rows[1], range(1, level.registers), tile.rows),
+            "blocks": [1] if form.unroll else up_to(form.blocks, (1, 2, 4), tile.blocks),
         },
         lambda p: p.blocks <= p.group and fits(level, Tile(p.rows, p.blocks)),
         frozenset({"chunk", "group"}),
@@ -119,7 +119,7 @@ def _tile(form: Form, level: InstructionSet, group: int) -> Tile:
     return choose_tile(level, row, 1 if form.unroll else min(blocks, group), depth, grouped)
 
 
-def _up_to(most: Dim, values: Iterable[int], default: int) -> list[int]:
+def up_to(most: Dim, values: Iterable[int], default: int) -> list[int]:
     """Those of `values` that a size leaves room for, and the default, ascending."""
     return sorted({default, *(v for v in values if not isinstance(most, int) or v <= most)})
 
@@ -488,9 +488,7 @@ class _Kernel:
         with e.emit.scope():
             e.evaluator.define(form.anchor, lambda _: total)
             for output, buffer in zip(e.graph.outputs, e.results, strict=True):
-                value, shift = _stored(output)
-                target = [i + index(s) for i, s in zip(where, shift, strict=True)]
-                e.emit.store(buffer, buffer.offset(target), e.evaluator.at(value, where))
+                store_output(e, output, buffer, where)
 
     def _borders(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:
         """Zeroes the border of padded results next to the rows of a task."""
@@ -552,6 +550,13 @@ def _lanes_of(emit: Emitter, sums: Buffer, start: Expr | None = None) -> Callabl
 
 def _value(expr: Expr) -> int | None:
     return int(expr) if isinstance(expr, tirx.IntImm) else None
+
+
+def store_output(e: Emission, output: Value, buffer: Buffer, where: Index) -> None:
+    """Calculates and stores an output at an index of the anchor, inside the border of a `pad`."""
+    value, shift = _stored(output)
+    target = [i + index(s) for i, s in zip(where, shift, strict=True)]
+    e.emit.store(buffer, buffer.offset(target), e.evaluator.at(value, where))
 
 
 def _stored(output: Value) -> tuple[Value, tuple[Dim, ...]]:

@@ -65,6 +65,24 @@ def choose_tile(
     return best
 
 
+def choose_whole_tile(level: InstructionSet, rows: int, blocks: int) -> Tile:
+    """The tile for `rows` rows and at most `blocks` column blocks, where rows are filled up to
+    whole tiles.
+    """
+    per_block = max(1, COLUMNS * 32 // level.vector_bits)
+
+    def cost(tile: Tile) -> float:
+        filled = -(-rows // tile.rows) * tile.rows
+        return _cost(tile.rows, tile.blocks, filled, tile.blocks, per_block) / tile.blocks
+
+    tiles = [
+        Tile(height, count)
+        for count in range(1, blocks + 1)
+        for height in range(1, level.registers)
+    ]
+    return min((tile for tile in tiles if fits(level, tile)), key=cost)
+
+
 def last_heights(height: int) -> list[int]:
     """Heights for the last tile of a row whose length only run time knows, ascending."""
     heights = [height]

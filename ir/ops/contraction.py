@@ -31,6 +31,7 @@ from bireme.ir.ops._windows import (
 )
 from bireme.ir.ops.shape import pack, unpack
 from bireme.ir.types import TensorType
+from bireme.ir.winograd import POINTS, TAPS, transforms
 
 
 def _matmul_type(t: Typing) -> Sequence[TensorType]:
@@ -73,8 +74,9 @@ def _conv_type(t: Typing) -> Sequence[TensorType]:
     check_window(t, rank)
     if t.attrs["out_block"] > 1:
         return [_blocked_conv_type(t, x, w, rank)]
-    if t.attrs["in_block"] > 1:
-        raise t.fail("in_block needs an out_block above 1", "BM1006")
+    for name in ("in_block", "winograd"):
+        if t.attrs[name] > 1:
+            raise t.fail(f"{name} needs an out_block above 1", "BM1006")
     has_rank(t, x, rank + 2, "x")
     has_rank(t, w, rank + 2, "w")
     t.same(x.shape[1], w.shape[1] * t.attrs["groups"], f"channels of {x} and of filters {w}")
@@ -89,7 +91,9 @@ def _blocked_conv_type(t: Typing, x: TensorType, w: TensorType, rank: int) -> Te
     has_rank(t, x, rank + (2 if plain else 3), "x")
     if not plain:
         t.same(x.shape[-1], inner, f"last size of {x} against in_block")
-    if w.rank == rank + 2:
+    if t.attrs["winograd"]:
+        kernel = _winograd_kernel(t, x, w)
+    elif w.rank == rank + 2:
         # Depthwise: one filter for each channel.
         if inner != outer:
             raise t.fail(f"depthwise blocks differ: {inner} and {outer}", "BM1006")
@@ -105,6 +109,26 @@ def _blocked_conv_type(t: Typing, x: TensorType, w: TensorType, rank: int) -> Te
         kernel = w.shape[2:-2]
     counts = window_counts(t, x.shape[2 : 2 + rank], kernel)
     return TensorType(x.dtype, (x.shape[0], w.shape[0], *counts, outer))
+
+
+def _winograd_kernel(t: Typing, x: TensorType, w: TensorType) -> Sequence[Dim]:
+    """Taps of transformed filters."""
+    attrs, tile = t.attrs, t.attrs["winograd"]
+    plain = {*attrs["strides"], *attrs["dilations"], attrs["groups"]} == {1} and not any(
+        attrs["pads"]
+    )
+    if tile not in POINTS or not plain or len(attrs["strides"]) != 2 or attrs["in_block"] == 1:
+        known = " or ".join(map(str, POINTS))
+        detail = f"winograd is {known}, for blocked 3x3 windows at every place; found {tile}"
+        raise t.fail(detail, "BM1006")
+    points = tile + TAPS - 1
+    has_rank(t, w, 6, "w")
+    for axis in (1, 2):
+        t.same(w.shape[axis], points, f"points of {w} for tiles of {tile} outputs")
+    t.same(x.shape[1], w.shape[3], f"channel blocks of {x} and of filters {w}")
+    t.same(w.shape[4], attrs["in_block"], f"last size but one of {w} against in_block")
+    t.same(w.shape[5], attrs["out_block"], f"last size of {w} against out_block")
+    return (TAPS, TAPS)
 
 
 def convolve(
@@ -137,6 +161,9 @@ def _conv_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         return [convolve(x, w, *window, groups).astype(inputs[0].dtype, copy=False)]
     if inner > 1:
         x = unpack(x, x.shape[1] * inner)
+    if attrs["winograd"]:
+        result = pack(_winograd(x, w, attrs["winograd"]), outer)
+        return [result.astype(inputs[0].dtype, copy=False)]
     if w.ndim == len(attrs["strides"]) + 2:
         w = np.moveaxis(w, -1, 1)
         w = w.reshape(w.shape[0] * outer, 1, *w.shape[2:])
@@ -146,6 +173,25 @@ def _conv_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         w = np.moveaxis(w, (-1, -2), (1, 3))
         w = w.reshape(w.shape[0] * outer, w.shape[2] * inner, *w.shape[4:])
     return [pack(convolve(x, w, *window, groups), outer).astype(inputs[0].dtype, copy=False)]
+
+
+def _winograd(x: Array, w: Array, tile: int) -> Array:
+    """Convolution of `[N, C, H, W]` with transformed filters `[O/ob, n, n, C/ib, ib, ob]`."""
+    matrices, points = transforms(tile), tile + TAPS - 1
+    batch, channels, height, width = x.shape
+    height, width = height - TAPS + 1, width - TAPS + 1
+    spare = [(0, 0), (0, 0), (0, -height % tile), (0, -width % tile)]
+    view = windows(np.pad(x, spare), (points, points), (tile, tile), (1, 1))
+    rows, columns = view.shape[2:4]
+    # Products for each point: [n, n, O, C] times [n, n, C, N * tiles].
+    data = np.asarray(matrices.input @ view @ matrices.input.T)
+    data = data.transpose(4, 5, 1, 0, 2, 3).reshape(points, points, channels, -1)
+    filters = w.transpose(1, 2, 0, 5, 3, 4).reshape(points, points, -1, channels)
+    sums = np.matmul(filters, data).transpose(2, 3, 0, 1)
+    result = np.asarray(matrices.output @ sums @ matrices.output.T)
+    result = result.reshape(-1, batch, rows, columns, tile, tile).transpose(1, 0, 2, 4, 3, 5)
+    whole = result.reshape(batch, -1, rows * tile, columns * tile)
+    return np.ascontiguousarray(whole[:, :, :height, :width])
 
 
 def _conv_transpose_type(t: Typing) -> Sequence[TensorType]:
@@ -226,6 +272,12 @@ OPS = (
             _GROUPS,
             Attr("in_block", AttrKind.INT, 1, "channels in a block of `x`; 1: `x` is not blocked"),
             Attr("out_block", AttrKind.INT, 1, "channels in a block of the result; 1: no blocks"),
+            Attr(
+                "winograd",
+                AttrKind.INT,
+                0,
+                "m above 0: `w` is transformed for tiles of m × m outputs",
+            ),
         ),
         infer=_conv_type,
         reference=_conv_reference,
@@ -234,7 +286,8 @@ OPS = (
         "O, *S']`, without bias; padding is zero. With `out_block` ob above 1 the channels are "
         "blocked: `w` is `[O/ob, (C/groups)/ib, *K, ib, ob]` or, for a depthwise convolution (ib = "
         "ob = b), `[C/b, *K, b]`; `x` is `[N, C/ib, *S, ib]`, with ib = 1 the plain `[N, C, *S]`; "
-        "the result is `[N, O/ob, *S', ob]`.",
+        "the result is `[N, O/ob, *S', ob]`. With `winograd` m, `w` holds 3×3 filters at the n = "
+        "m + 2 points of Winograd's minimal filtering, `[O/ob, n, n, C/ib, ib, ob]`.",
     ),
     OpDef(
         name="conv_transpose",

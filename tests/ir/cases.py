@@ -80,6 +80,7 @@ def _elementwise() -> list[Case]:
 _WINDOW_1D = {"strides": (2,), "pads": (1, 0), "dilations": (2,)}
 _WINDOW_2D = {"strides": (2, 1), "pads": (1, 0, 2, 1), "dilations": (1, 2)}
 _WINDOW_3D = {"strides": (1, 2, 1), "pads": (0, 1, 0, 1, 1, 0), "dilations": (1, 1, 1)}
+_UNIT_2D = {"strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1)}
 _POOL_2D = {"kernel": (3, 2), "strides": (2, 2), "pads": (1, 0, 1, 1), "dilations": (1, 1)}
 
 
@@ -239,6 +240,10 @@ def _contracted() -> list[Case]:
              groups=2, **_WINDOW_2D, fixed=((0, 4), (1, 0), (1, 4), (1, 5))),
         case("conv", floats(2, 3, 7, 8, 4), floats(3, 3, 3, 4), in_block=4, out_block=4,
              groups=12, **_WINDOW_2D, fixed=((0, 4), (1, 3))),
+        case("conv", floats(2, 2, 7, 8, 4), floats(3, 4, 4, 2, 4, 4), in_block=4, out_block=4,
+             winograd=2, **_UNIT_2D, fixed=((0, 4), (1, 1), (1, 2), (1, 4), (1, 5))),
+        case("conv", floats(1, 1, 6, 9, 4), floats(2, 6, 6, 1, 4, 2), in_block=4, out_block=2,
+             winograd=4, **_UNIT_2D, fixed=((0, 4), (1, 1), (1, 2), (1, 4), (1, 5))),
         case("conv_transpose", floats(2, 4, 5), floats(4, 3, 3), output_padding=(1,), **_WINDOW_1D),
         case("conv_transpose", floats(1, 4, 5, 3), floats(4, 3, 3, 2), output_padding=(0, 0),
              groups=2, **_WINDOW_2D, fixed=((0, 1), (1, 0))),
