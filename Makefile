@@ -33,7 +33,7 @@ CMAKE_FLAGS_asan := -DCMAKE_BUILD_TYPE=Debug -DBIREME_SANITIZE=address,undefined
 CMAKE_FLAGS_tsan := -DCMAKE_BUILD_TYPE=Debug -DBIREME_SANITIZE=thread -DBIREME_SHARED=OFF
 BUILDS := native asan tsan
 
-.PHONY: help demo test setup lint format native-test python-test bench conformance size fuzz fuzz-artefacts fuzz-onnx fuzz-graphs docs lock clean
+.PHONY: help demo test setup lint format native-test python-test bench bench-all bench-dynamic conformance size fuzz fuzz-artefacts fuzz-onnx fuzz-graphs docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -59,8 +59,13 @@ native-test: $(BUILDS:%=$(DONE)/%) ## GoogleTest suite of the runtime, plain and
 python-test: setup $(DONE)/native ## pytest
 	$(BIN)/python -m pytest -n $(JOBS)
 
-bench: setup ## latency against ONNX Runtime, the peak, and artefacts for one size
-	$(BIN)/python -m benchmarks.peers
+bench: setup ## latency beside other engines, those that are quickly installed or there already
+	$(BIN)/python -m benchmarks
+
+bench-all: setup ## latency beside every engine; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks --engines all --page
+
+bench-dynamic: setup ## one artefact for all sizes beside artefacts for one size
 	$(BIN)/python -m benchmarks.dynamic
 
 conformance: setup ## the ONNX backend node tests, by operator; writes docs/conformance.md

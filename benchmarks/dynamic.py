@@ -1,4 +1,6 @@
-"""A BERT artefact for all sizes beside artefacts compiled for one size each; part of `make bench`.
+"""A BERT artefact for all sizes beside artefacts compiled for one size each.
+
+`make bench-dynamic`.
 
 For each of 20 shapes both are run in turn, in rounds; the median of a round's runs is one sample,
 the table gives the median over rounds, in milliseconds. Results are compared with ONNX Runtime's,
@@ -20,10 +22,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import onnxruntime
 
-from benchmarks.peers import Feed, Run, time_runs
+from benchmarks.engines import Feed, Run
+from benchmarks.measure import relative_error
+from benchmarks.worker import time_runs
 from bireme import zoo
 from bireme.cli.output import print_table
 from bireme.codegen.compiler import Options, compile_graph
@@ -64,13 +67,6 @@ def session(graph: Graph, threads: int, options: Options) -> Session:
 def runner(owner: Session) -> Run:
     """A function that runs a session."""
     return lambda feed: list(owner.run(feed).values())
-
-
-def relative_error(found: Sequence[Any], wanted: Sequence[Any]) -> float:
-    """The largest difference, relative to the largest element of each output."""
-    return max(
-        float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in zip(found, wanted, strict=True)
-    )
 
 
 def measure(

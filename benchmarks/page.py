@@ -1,0 +1,4 @@
+from benchmarks.report import Report
+
+
+def write_page(report: Report) -> None: ...
