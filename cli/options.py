@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bireme._inputs import random_arrays
+from bireme.codegen.data import random_arrays
 from bireme.ir import Array, BiremeError
 from bireme.runtime import Model
 

@@ -69,10 +69,15 @@ class _Worker:
 
     def __init__(self) -> None:
         self._process = self._started()
+        self._stopped = False
 
     def _started(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "bireme.codegen.worker"]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return subprocess.Popen(
+            [sys.executable, "-m", "bireme.codegen.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0,  # Ctrl-C is for the process that asks, which then stops this one
+        )
 
     def compile(
         self, target: Target, job: Job, seconds: float | None
@@ -94,13 +99,20 @@ class _Worker:
             return answer
         if isinstance(answer, Refusal):
             return BiremeError(answer.code, answer.detail, where=answer.where, hint=answer.hint)
-        self.close()
-        self._process = self._started()
+        process.kill()
+        process.communicate()
+        if not self._stopped:
+            self._process = self._started()
         why = f"crashed, or took more than {seconds} s," if seconds else "crashed"
         return BiremeError("BM3005", f"the compiler {why} on the kernel\n{job.spec.text}")
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """Ends the process, whatever it is doing."""
+        self._stopped = True
         self._process.kill()
+
+    def close(self) -> None:
+        """Lets go of what a process that was stopped leaves behind."""
         self._process.communicate()
 
 
@@ -124,6 +136,8 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for worker in self._all:
+            worker.stop()
         self._executor.shutdown(cancel_futures=True)
         for worker in self._all:
             worker.close()

@@ -111,6 +111,10 @@ class Database:
         if known is None or (record.gain, record.line) > (known.gain, known.line):
             self._records[record.key] = record
 
+    def discard(self, key: KernelKey) -> None:
+        """Forgets what is known of a kernel."""
+        self._records.pop(key, None)
+
     def update(self, other: Database) -> None:
         """Takes over the records of another database, whatever was known of their kernels."""
         self._records.update(other._records)

@@ -108,6 +108,11 @@ ERRORS: dict[str, ErrorKind] = _table(
         "a file of tuning records has a line that is not a record",
         "remove the line, or merge the databases again with `bireme tune --merge`",
     ),
+    (
+        "BM6006",
+        "nothing could be measured on the device",
+        "run the artefact there with `bireme run`",
+    ),
 )
 
 

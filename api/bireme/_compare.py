@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bireme._inputs import random_arrays
 from bireme._repro import Repro, repro_of
 from bireme.codegen.accuracy import Difference, model_difference
 from bireme.codegen.compiler import Options, compile_graph
+from bireme.codegen.data import random_arrays
 from bireme.codegen.instrument import symbols_of
 from bireme.codegen.steps import Step, Steps, judge_steps, pass_at_fault
 from bireme.frontend import onnx
