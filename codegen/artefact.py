@@ -156,6 +156,8 @@ def _instruction(row: Any, scalars: Scalars) -> Any:
         versions=[_version(v, scalars) for v in row.versions] or None,
         symbol=scalars.symbol(row.symbol) if row.op == "Bind" else 0,
         bound=scalars.of(row.bound),
+        stream=row.stream,
+        seed=row.seed,
     )
 
 

@@ -76,6 +76,7 @@ class _Lowering:
             "reshape": self._reshape,
             "prefix": self._prefix,
             "bind": self._bind,
+            "random_key": self._random_key,
             "if": self._if,
             "while": self._while,
             "scan": self._scan,
@@ -217,6 +218,14 @@ class _Lowering:
         where = self._source(Source(op.name, op.node))
         for count, (name, bound) in zip(counts, op.binds.items(), strict=True):
             self._add(Instruction("Bind", where, args=(count,), symbol=name, bound=bound))
+
+    def _random_key(self, op: Op) -> None:
+        where = self._source(Source("random_key", op.node))
+        result = (self._result(op.result),)
+        attrs = op.attrs
+        self._add(
+            Instruction("Draw", where, args=result, stream=attrs["stream"], seed=attrs["seed"])
+        )
 
     def _kernel(self, op: Op) -> None:
         results = [self._result(v) for v in op.results]

@@ -332,13 +332,25 @@ def _sin_cos(emit: Emitter, r: Expr) -> tuple[Expr, Expr]:
 
 def _turned(emit: Emitter, x: Expr, turns: int) -> Expr:
     """The sine of `x + turns * pi / 2`."""
-    q, r = _quarter_turns(emit, x)
+    return _sine_behind(emit, *_quarter_turns(emit, x), turns)
+
+
+def cos_turns(emit: Emitter, x: Expr) -> Expr:
+    """The cosine of so many whole turns, in [0, 1]. 1.6 ulp where `4 * x` is exact."""
+    quarters = emit.opaque(x * _f(4.0, x))
+    q = emit.opaque(tirx.nearbyint(quarters))
+    r = emit.opaque((quarters - q) * _f(math.pi / 2, x))
+    return _sine_behind(emit, emit.opaque(cast(q, "int32")), r, 1)
+
+
+def _sine_behind(emit: Emitter, q: Expr, r: Expr, turns: int) -> Expr:
+    """The sine of `(q + turns) * pi / 2 + r`."""
     sine, cosine = _sin_cos(emit, r)
     q = emit.opaque(q + _i(turns, q) if turns else q)
     odd = tirx.EQ(tirx.bitwise_and(q, _i(1, q)), _i(1, q))
     back = tirx.EQ(tirx.bitwise_and(q, _i(2, q)), _i(2, q))
     value = emit.bind(select(odd, cosine, sine))
-    return select(back, value * _f(-1.0, x), value)
+    return select(back, value * _f(-1.0, r), value)
 
 
 def sin(emit: Emitter, x: Expr) -> Expr:

@@ -53,7 +53,7 @@ class Version:
 @dataclass
 class Instruction:
     """A row of the instruction list; `target` is an instruction's number, `symbol` what a Bind
-    binds, to at most `bound`.
+    binds, to at most `bound`; `stream` and `seed` are what a Draw draws from.
     """
 
     op: str
@@ -73,6 +73,8 @@ class Instruction:
     versions: tuple[Version, ...] = ()
     symbol: str = ""
     bound: Dim = 0
+    stream: int = 0
+    seed: int = 0
 
 
 @dataclass(frozen=True)

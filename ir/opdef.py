@@ -36,6 +36,7 @@ class Fusion(Enum):
     CONSTANT = "constant"  # no operands
     CONTROL = "control"  # holds regions
     SIZE = "size"  # part of an operand, of a size that another operand gives
+    STATE = "state"  # of the session: another result at each execution, never merged or folded
 
 
 class AttrKind(Enum):

@@ -6,6 +6,7 @@ while folding constants. It favours plainness over speed, but a ResNet-50 takes 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from bireme.ir.errors import BiremeError
 from bireme.ir.graph import Graph, SymbolRange
 from bireme.ir.opdef import Array, AttrKind, Attrs, OpDef
 from bireme.ir.ops import OPS
+from bireme.ir.philox import draw_key
 from bireme.ir.types import TensorType
 from bireme.ir.views import Block, Op, Value
 
@@ -26,18 +28,24 @@ Trace = Callable[[Value, Array], "Array | None"]
 
 
 def run(
-    graph: Graph, inputs: Mapping[str, Array], *, trace: Trace | None = None
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    *,
+    trace: Trace | None = None,
+    seed: int = 0,
+    run_number: int = 0,
 ) -> dict[str, Array]:
     """Outputs of `graph` by name.
 
     `inputs` are arrays by input name, of exactly the declared element types. `trace` sees every
     value, the inputs first, values in regions once for every time they are made; what it returns,
-    unless None, is what later ops read. Raises BM6003 when inputs do not fit, or when data does not
+    unless None, is what later ops read. Random numbers are those of run `run_number`, from 0 on, of
+    a session with this seed. Raises BM6003 when inputs do not fit, or when data does not
     (an index out of range).
     """
     arrays = [_checked_input(inputs, v, n) for v, n in _named_inputs(graph, inputs)]
     sizes = bind_symbols(graph, inputs)
-    machine = _Machine(graph, sizes, trace)
+    machine = _Machine(graph, sizes, trace, _Draws(seed, run_number))
     with np.errstate(all="ignore"):
         results = machine.run_main(arrays)
     return dict(zip(graph.output_names, results, strict=True))
@@ -190,14 +198,34 @@ class _Region:
         return self.body(inputs)
 
 
+class _Draws:
+    """The keys that the `random_key` ops of one run give."""
+
+    def __init__(self, seed: int, run_number: int) -> None:
+        self._seed = seed
+        self._run_number = run_number
+        self._counts: Counter[Op] = Counter()
+
+    def key(self, op: Op) -> Array:
+        """The key for the next execution of an op."""
+        stream, draw = op.attrs["stream"], self._counts[op]
+        self._counts[op] += 1
+        if stream == 0:
+            return draw_key(op.attrs["seed"], 0, 0, draw)
+        return draw_key(self._seed, self._run_number, stream, draw)
+
+
 class _Machine:
     """Memory and code of one run."""
 
-    def __init__(self, graph: Graph, sizes: Mapping[str, int], trace: Trace | None) -> None:
+    def __init__(
+        self, graph: Graph, sizes: Mapping[str, int], trace: Trace | None, draws: _Draws
+    ) -> None:
         self._graph = graph
         self._sizes = dict(sizes)
         self._data_symbols = set(graph.data_symbols)
         self._trace = trace
+        self._draws = draws
         self._slots: dict[Value, int] = {}
         self._values: list[Value] = []
         self._memory: dict[int, Array] = {}
@@ -266,6 +294,8 @@ class _Machine:
     def _results(self, step: _Step) -> Sequence[Array]:
         if step.op.name == "constant":
             return [self._graph.weight(step.attrs["name"], step.op.result.type)]
+        if step.op.name == "random_key":
+            return [self._draws.key(step.op)]
         operands = [self._memory[slot] for slot in step.operands]
         attrs, fault = step.attrs, step.fault
         try:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bireme.ir import Block, Graph, Op, Value
+from bireme.ir import Block, Fusion, Graph, Op, Value
 from bireme.ir.opdef import Array
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.targets.description import Description
@@ -30,7 +30,8 @@ class Cse(Pass):
         %1 = add(%0, %0)
 
     A region sees the expressions of the blocks around it, not those of its siblings. Ops that hold
-    regions are left alone. The first of equal expressions stays, with its own source location.
+    regions are left alone, and so is what gives another result each time. The first of equal
+    expressions stays, with its own source location.
     """
 
     name: ClassVar[str] = "cse"
@@ -63,6 +64,8 @@ def _merge(block: Block, seen: _Seen) -> int:
             # A kernel's region is isolated: it must not reach for values around it.
             outer = None if op.name == "kernel" else seen
             removed += sum(_merge(inner, _Seen(outer=outer)) for inner in op.blocks)
+            continue
+        if op.definition.fusion is Fusion.STATE:
             continue
         key = _key(op)
         first = seen.find(key)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bireme.ir import OPS, BiremeError, Builder, Graph, Op, Value
+from bireme.ir import OPS, BiremeError, Builder, Fusion, Graph, Op, Value
 from bireme.ir.opdef import Array
 from bireme.ir.reference import run_op
 from bireme.passes.manager import Outcome, Pass, count
@@ -16,7 +16,11 @@ from bireme.passes.rewrite import Rule, apply
 from bireme.passes.values import static_bytes, weight_name
 from bireme.targets.description import Description
 
-_FOLDABLE = tuple(name for name, op in OPS.items() if op.regions == 0 and name != "constant")
+_FOLDABLE = tuple(
+    name
+    for name, op in OPS.items()
+    if op.regions == 0 and name != "constant" and op.fusion is not Fusion.STATE
+)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ _ROLES = {
     Fusion.OPAQUE: Role.OPAQUE,
     Fusion.CONTROL: Role.BARE,
     Fusion.SIZE: Role.BARE,
+    Fusion.STATE: Role.BARE,
 }
 
 # Where the kernel generator's view differs from how elements depend on each other.

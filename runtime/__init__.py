@@ -168,17 +168,39 @@ class Session:
         model: what to run.
         threads: most threads a run uses, the caller's included; None: all of the pool.
         profile: measure every instruction, for :meth:`profile`.
+        seed: see :attr:`seed`; None: one from the operating system.
 
     Raises:
         RuntimeFault: BM5001, there is not enough memory.
     """
 
-    def __init__(self, model: Model, threads: int | None = None, profile: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model,
+        threads: int | None = None,
+        profile: bool = False,
+        seed: int | None = None,
+    ) -> None:
         if threads is not None and threads < 1:
             raise _fault("bad_argument", f"threads is {threads}, it must be at least 1 or None")
         self.model = model
         self._native = _native.Session(model._native, threads or 0, profile)
         self._input_names = [info.name for info in model.inputs]
+        if seed is not None:
+            self.seed = seed
+
+    @property
+    def seed(self) -> int:
+        """What random numbers depend on, besides the number of runs since it was set: in every run
+        they are new, and after the same seed the same again. In [0, 2**64).
+        """
+        return self._native.seed()
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        if not 0 <= seed < 1 << 64:
+            raise _fault("bad_argument", f"the seed is {seed}, it must be in [0, 2**64)")
+        self._native.set_seed(seed)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
         """Run the model once.

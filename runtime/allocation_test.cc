@@ -55,8 +55,8 @@ namespace {
 
 using bireme::internal::testing::Bytes;
 
-// A loop, parallel launches, a symbolic size of at most `most` (-1: no bound) and one that data
-// decide.
+// A loop, parallel launches, a random key, a symbolic size of at most `most` (-1: no bound) and one
+// that data decide.
 Bytes artefact(int64_t most) {
   namespace fb = bireme::fb;
   auto b = bireme::internal::testing::doubling();
@@ -70,8 +70,11 @@ Bytes artefact(int64_t most) {
                   static_cast<int32_t>(loop), twelve),
            row);
   });
+  const uint32_t key = b.tensor("key", fb::Place::Arena, {}, fb::DType::U64);
+  b.plan.tensors[key]->after = {1, row};
+  b.draw(key, 1);
   const uint32_t count = b.tensor("count", fb::Place::Arena, {}, fb::DType::I64);
-  b.plan.tensors[count]->after = {1, row};
+  b.plan.tensors[count]->after = {1, row, key};
   const std::vector<float> two = {0, 0, 0, 0};
   const uint32_t size = b.weight("two", two);
   const uint64_t value = 2;

@@ -182,6 +182,17 @@ void bireme_session_free(bireme_session* session) {
   if (session) destroy_object(inside(session));
 }
 
+int32_t bireme_session_set_seed(bireme_session* session, uint64_t seed, bireme_status* status) {
+  return report(status, [&](Fault& fault) {
+    if (!session) return null_argument(fault, "session");
+    return inside(session)->set_seed(seed, fault);
+  });
+}
+
+uint64_t bireme_session_seed(const bireme_session* session) {
+  return session ? inside(session)->seed() : 0;
+}
+
 int32_t bireme_session_plan(bireme_session* session, const bireme_tensor* inputs,
                             uint32_t input_count, bireme_tensor* outputs, uint32_t output_count,
                             bireme_status* status) {

@@ -145,6 +145,8 @@ TEST_F(Api, NullArgumentsAreErrors) {
   EXPECT_EQ(bireme_session_run(session, &input, 1, nullptr, 1, &status), 5002);
   input.shape = nullptr;
   EXPECT_EQ(bireme_session_run(session, &input, 1, &output, 1, &status), 5002);
+  EXPECT_EQ(bireme_session_set_seed(nullptr, 1, &status), 5002);
+  EXPECT_EQ(bireme_session_seed(nullptr), 0u);
   EXPECT_EQ(bireme_session_memory(nullptr, nullptr, &status), 5002);
   EXPECT_EQ(bireme_session_memory(session, nullptr, &status), 5002);
   EXPECT_EQ(bireme_session_profile(nullptr, 0, nullptr, &status), 5002);

@@ -228,6 +228,13 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  uint64_t seed() const { return bireme_session_seed(session_); }
+  void set_seed(uint64_t seed) {
+    bireme_status status = BIREME_STATUS_INIT;
+    bireme_session_set_seed(session_, seed, &status);
+    check(status);
+  }
+
   // `arrays` in the model's order, each C-contiguous, with the numbers of their dtypes.
   nb::list run(const nb::list& arrays, const std::vector<int>& dtypes) {
     // From planning to the end: the shapes of outputs belong to the session.
@@ -313,6 +320,8 @@ NB_MODULE(_native, module) {
       .def("describe", &Model::describe);
   nb::class_<Session>(module, "Session")
       .def(nb::init<const Model&, uint32_t, bool>(), "model"_a, "threads"_a, "profile"_a)
+      .def("seed", &Session::seed)
+      .def("set_seed", &Session::set_seed, "seed"_a)
       .def("run", &Session::run, "arrays"_a, "dtypes"_a)
       .def("memory", &Session::memory)
       .def("profile", &Session::profile);

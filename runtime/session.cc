@@ -4,6 +4,7 @@
 #include "arena.h"
 #include "plan.h"
 #include "pool.h"
+#include "random.h"
 
 namespace bireme::internal {
 
@@ -38,6 +39,7 @@ Code Session::initialise(Model& model, uint32_t threads, bool profile, Fault& fa
   model_ = &model;
   const uint32_t available = pool_threads();
   threads_ = threads == 0 || threads > available ? available : threads;
+  seed_ = new_seed();
 
   const fb::Plan& plan = model.plan();
   size_t slots = 0, dims = 0, input_dims = 0, output_dims = 0;
@@ -182,6 +184,7 @@ uint32_t Session::step_time(uint32_t index) const {
       for (uint32_t scalar : each(instruction.dims())) needs(scalar);
       return time;
     case fb::Opcode::Bind:
+    case fb::Opcode::Draw:
     case fb::Opcode::Jump:
       return 0;
   }
@@ -366,6 +369,9 @@ Code Session::make_step(uint32_t index, Fault& fault) {
     case fb::Opcode::Bind:
       return bytes_of(0) >= 8 ? Code::ok
                               : bad_size(index, "the memory of a size", bytes_of(0), fault);
+    case fb::Opcode::Draw:
+      return bytes_of(0) >= 8 ? Code::ok
+                              : bad_size(index, "the memory of a key", bytes_of(0), fault);
     case fb::Opcode::Check:
     case fb::Opcode::Jump:
       return Code::ok;
@@ -418,6 +424,15 @@ void Session::describe_outputs(bireme_tensor* outputs, bool after_run) {
   }
 }
 
+Code Session::set_seed(uint64_t seed, Fault& fault) {
+  if (busy_.exchange(true, std::memory_order_acquire))
+    return fail(fault, Code::session_busy, "the seed was set while the session runs");
+  seed_ = seed;
+  runs_ = 0;
+  busy_.store(false, std::memory_order_release);
+  return Code::ok;
+}
+
 Code Session::plan(const bireme_tensor* inputs, uint32_t input_count, bireme_tensor* outputs,
                    uint32_t output_count, Fault& fault) {
   const uint32_t expected = static_cast<uint32_t>(length(model_->plan().outputs()));
@@ -455,8 +470,8 @@ void Session::memory(bireme_memory_info& info) const {
 }
 
 void Session::profile(uint32_t index, bireme_profile_entry& entry) const {
-  static constexpr const char* kKinds[] = {"launch", "copy", "jump", "jump",
-                                           "loop",   "loop", "bind", "check"};
+  static constexpr const char* kKinds[] = {"launch", "copy", "jump",  "jump", "loop",
+                                           "loop",   "bind", "check", "draw"};
   const fb::Plan& plan = model_->plan();
   const fb::Instruction& instruction = *plan.instructions()->Get(index);
   const fb::Source& source = *plan.sources()->Get(instruction.source());

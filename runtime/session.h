@@ -17,6 +17,10 @@ class Session {
   static Code create(Model& model, uint32_t threads, bool profile, Session** session, Fault& fault);
   ~Session();
 
+  // What random numbers depend on. A new seed makes the next run the first.
+  uint64_t seed() const { return seed_; }
+  Code set_seed(uint64_t seed, Fault& fault);
+
   // See bireme_session_plan and bireme_session_run.
   Code plan(const bireme_tensor* inputs, uint32_t input_count, bireme_tensor* outputs,
             uint32_t output_count, Fault& fault);
@@ -48,6 +52,7 @@ class Session {
     int64_t trip;
     uint32_t first_refresh;  // Bind: in refreshes_, up to that of the next Bind
     uint32_t end_refresh;
+    uint32_t draws;  // Draw: how many in this run
   };
   // A place in the list of arguments that is filled again and again.
   struct Patch {
@@ -95,6 +100,7 @@ class Session {
   Code execute_step(uint32_t index, uint32_t* next, Fault& fault);
   Code bind(uint32_t index, Fault& fault);
   Code refresh(const Refresh& what, Fault& fault);
+  uint64_t next_key(uint32_t index);
   Code launch(const Step& step, uint32_t index, Fault& fault);
   bool output_room(const bireme_tensor* outputs, uint64_t* bytes) const;
   void patch_loop(uint32_t loop);
@@ -109,6 +115,8 @@ class Session {
   uint32_t threads_ = 1;
   std::atomic<bool> busy_{false};
   bool prepared_ = false;
+  uint64_t seed_ = 0;
+  uint64_t runs_ = 0;  // since the seed was set
 
   Sizes sizes_;
   Array<int64_t> shapes_;         // of the inputs that sizes_ belongs to, one after another

@@ -6,6 +6,7 @@
 #include "launch.h"
 #include "plan.h"
 #include "pool.h"
+#include "random.h"
 #include "session.h"
 
 namespace bireme::internal {
@@ -42,7 +43,10 @@ Code Session::run(const bireme_tensor* inputs, uint32_t input_count, bireme_tens
   Code code = check_inputs(*model_, inputs, input_count, fault);
   if (code == Code::ok) code = prepare(inputs, fault);
   if (code == Code::ok) code = bind_memory(inputs, outputs, fault);
-  if (code == Code::ok) code = execute(fault);
+  if (code == Code::ok) {
+    code = execute(fault);
+    ++runs_;
+  }
   if (code == Code::ok) describe_outputs(outputs, true);
   busy_.store(false, std::memory_order_release);
   return code;
@@ -92,6 +96,7 @@ Code Session::bind_tensor(uint32_t index, const bireme_tensor& given, Code too_s
 
 Code Session::execute(Fault& fault) {
   const PoolRun run(threads_ > 1);
+  for (Step& step : steps_) step.draws = 0;
   const uint32_t count = static_cast<uint32_t>(steps_.size());
   for (uint32_t at = 0; at < count;) {
     uint32_t next = at + 1;
@@ -139,6 +144,11 @@ Code Session::execute_step(uint32_t index, uint32_t* next, Fault& fault) {
       return Code::ok;
     case fb::Opcode::Bind:
       return at_instruction(index, bind(index, fault), fault);
+    case fb::Opcode::Draw: {
+      const uint64_t key = next_key(index);
+      memcpy(arguments[0], &key, sizeof key);
+      return Code::ok;
+    }
     case fb::Opcode::Check: {
       const int64_t* dims = dims_.data() + step.first_dim;
       return at_instruction(index, check_equal(dims[0], dims[1], fault), fault);
@@ -165,6 +175,13 @@ Code Session::bind(uint32_t index, Fault& fault) {
     BIREME_TRY(refresh(refreshes_[i], fault));
   prepared_ = true;
   return Code::ok;
+}
+
+uint64_t Session::next_key(uint32_t index) {
+  const fb::Instruction& instruction = *model_->plan().instructions()->Get(index);
+  const uint32_t draw = steps_[index].draws++;
+  return instruction.stream() == 0 ? draw_key(instruction.seed(), 0, 0, draw)
+                                   : draw_key(seed_, runs_, instruction.stream(), draw);
 }
 
 Code Session::refresh(const Refresh& what, Fault& fault) {

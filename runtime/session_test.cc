@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pool.h"
+#include "random.h"
 #include "testing/plan_builder.h"
 
 namespace bireme::internal {
@@ -526,6 +527,54 @@ TEST(Session, ABindThatIsJumpedOverLeavesSafeSizes) {
   EXPECT_EQ(program.run({9}, {1}).shape, (Shape{0}));
 }
 
+// y[0] is a key of the first stream, drawn once; y[1] to y[3] of the second, drawn in a loop.
+PlanBuilder drawing(uint32_t first, uint32_t second) {
+  PlanBuilder b;
+  const uint32_t four = b.constant(4), eight = b.constant(8);
+  const uint32_t y = b.tensor("y", fb::Place::Output, {four}, fb::DType::U64);
+  b.draw(b.view("", y, {}, 0, -1, 0, fb::DType::U64), first, 77);
+  b.loop(b.constant(3), [&](uint32_t loop) {
+    const auto counter = static_cast<int32_t>(loop);
+    b.draw(b.view("", y, {}, eight, counter, eight, fb::DType::U64), second, 77);
+  });
+  return b;
+}
+
+std::vector<uint64_t> keys(Program& program) {
+  bireme_tensor output = {};
+  EXPECT_EQ(program.session->run(nullptr, 0, &output, 1, program.fault), Code::ok);
+  const auto* data = static_cast<const uint64_t*>(output.data);
+  return std::vector<uint64_t>(data, data + 4);
+}
+
+TEST(Session, KeysDependOnSeedRunAndDraw) {
+  Program program(drawing(1, 2), {});
+  ASSERT_EQ(program.session->set_seed(5, program.fault), Code::ok);
+  EXPECT_EQ(program.session->seed(), 5u);
+  for (uint64_t run = 0; run < 3; ++run)
+    EXPECT_EQ(keys(program),
+              (std::vector<uint64_t>{draw_key(5, run, 1, 0), draw_key(5, run, 2, 0),
+                                     draw_key(5, run, 2, 1), draw_key(5, run, 2, 2)}));
+  ASSERT_EQ(program.session->set_seed(5, program.fault), Code::ok);
+  EXPECT_EQ(keys(program)[0], draw_key(5, 0, 1, 0));
+}
+
+TEST(Session, EachHasASeedOfItsOwn) {
+  Program one(drawing(1, 2), {}), other(drawing(1, 2), {});
+  EXPECT_NE(one.session->seed(), other.session->seed());
+  EXPECT_NE(keys(one), keys(other));
+}
+
+TEST(Session, AStreamWithASeedRepeatsItself) {
+  Program program(drawing(0, 0), {});
+  const std::vector<uint64_t> expected = {draw_key(77, 0, 0, 0), draw_key(77, 0, 0, 0),
+                                          draw_key(77, 0, 0, 1), draw_key(77, 0, 0, 2)};
+  for (uint64_t seed : {1u, 2u}) {
+    ASSERT_EQ(program.session->set_seed(seed, program.fault), Code::ok);
+    for (int run = 0; run < 2; ++run) EXPECT_EQ(keys(program), expected);
+  }
+}
+
 TEST(Session, KernelFaultsNameTheOperation) {
   const std::pair<Kernel, Code> cases[] = {{fault_2_kernel, Code::division_by_zero},
                                            {fault_9_kernel, Code::kernel_fault}};
@@ -587,6 +636,10 @@ TEST(Session, SizesOfInstructionsAreChecked) {
   b.copy(1, small);
   EXPECT_EQ(Program(b, {double_kernel}).code, Code::size_overflow);
 
+  b = testing::doubling(1);  // a key where there is no room
+  b.draw(b.tensor("none", fb::Place::Arena, {b.constant(0)}, fb::DType::U64), 1);
+  EXPECT_EQ(Program(b, {double_kernel}).code, Code::size_overflow);
+
   b = testing::doubling(1);
   b.plan.tensors[1]->offset = uint64_t{1} << 50;
   EXPECT_EQ(Program(b, {double_kernel}).code, Code::out_of_memory);
@@ -604,6 +657,7 @@ TEST(Session, SecondThreadIsToldThatItIsBusy) {
   bireme_tensor output = {};
   EXPECT_EQ(program.session->plan(&input, 1, nullptr, 0, fault), Code::session_busy);
   EXPECT_EQ(program.session->run(&input, 1, &output, 1, fault), Code::session_busy);
+  EXPECT_EQ(program.session->set_seed(1, fault), Code::session_busy);
   released = true;
   other.join();
 }

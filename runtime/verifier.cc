@@ -332,6 +332,13 @@ class Verifier {
         case fb::Opcode::Bind:
           BIREME_TRY(bind(instruction, pc));
           break;
+        case fb::Opcode::Draw:
+          if (length(instruction.args()) != 1 ||
+              plan_.tensors()->Get(instruction.args()->Get(0))->dtype() != fb::DType::U64)
+            return bad("instruction %u: Draw takes one uint64", pc);
+          if (is_read_only(instruction.args()->Get(0)))
+            return bad("instruction %u writes to an input or weight", pc);
+          break;
         case fb::Opcode::Check:
           if (length(instruction.dims()) != 2)
             return bad("instruction %u: Check compares 2 sizes", pc);

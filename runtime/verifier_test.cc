@@ -156,7 +156,7 @@ const Attack kAttacks[] = {
     {"image_entry_in_table", "entry is not inside",
      [](fb::PlanT& p) { p.images[0]->entries[0] = 4096; }},
     {"instruction_op", "unknown operation",
-     [](fb::PlanT& p) { p.instructions[0]->op = static_cast<fb::Opcode>(8); }},
+     [](fb::PlanT& p) { p.instructions[0]->op = static_cast<fb::Opcode>(9); }},
     {"instruction_source", "there is no source",
      [](fb::PlanT& p) { p.instructions[0]->source = kFar; }},
     {"launch_kernel", "there is no kernel", [](fb::PlanT& p) { p.instructions[0]->kernel = kFar; }},
@@ -179,6 +179,22 @@ const Attack kAttacks[] = {
      [](fb::PlanT& p) { p.instructions[3]->args[1] = 3; }},
     {"copy_to_view_of_weight", "writes to an input or weight",
      [](fb::PlanT& p) { p.instructions[3]->args[1] = 5; }},
+    {"draw_dtype", "takes one uint64",
+     [](fb::PlanT& p) {
+       p.instructions[3]->op = fb::Opcode::Draw;
+       p.instructions[3]->args = {1};
+     }},
+    {"draw_count", "takes one uint64",
+     [](fb::PlanT& p) {
+       p.instructions[3]->op = fb::Opcode::Draw;
+       p.instructions[3]->args = {};
+     }},
+    {"draw_to_weight", "writes to an input or weight",
+     [](fb::PlanT& p) {
+       p.instructions[3]->op = fb::Opcode::Draw;
+       p.instructions[3]->args = {3};
+       p.tensors[3]->dtype = fb::DType::U64;
+     }},
     {"condition_count", "takes one bool", [](fb::PlanT& p) { p.instructions[1]->args.clear(); }},
     {"condition_dtype", "takes one bool", [](fb::PlanT& p) { p.instructions[1]->args = {1}; }},
     {"jump_far", "there is no instruction", [](fb::PlanT& p) { p.instructions[5]->target = 9; }},

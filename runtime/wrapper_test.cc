@@ -31,6 +31,8 @@ TEST(Wrapper, LoadsRunsAndDescribes) {
   EXPECT_EQ(outputs[0].data<float>()[5], 12.0f);
   EXPECT_THROW(outputs[0].data<int64_t>(), std::invalid_argument);
   EXPECT_EQ(session.memory().arena_bytes, 24u);
+  session.set_seed(UINT64_MAX);
+  EXPECT_EQ(session.seed(), UINT64_MAX);
   ASSERT_EQ(session.profile().size(), 2u);
   EXPECT_EQ(session.profile()[0].calls, 1u);
 }

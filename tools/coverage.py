@@ -14,7 +14,9 @@ from bireme.passes import decompose
 from bireme.targets.registry import names
 
 # Steps of the plan, without a kernel of their own (codegen/lower.py).
-PLANNED = frozenset({"bind", "constant", "if", "kernel", "prefix", "reshape", "scan", "while"})
+PLANNED = frozenset({
+    "bind", "constant", "if", "kernel", "prefix", "random_key", "reshape", "scan", "while",
+})  # fmt: skip
 # Always rewritten into other ops before code generation.
 DECOMPOSED = frozenset(name for rule in decompose.RULES for name in rule.ops)
 NONE = "—"

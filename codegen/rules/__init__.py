@@ -11,6 +11,7 @@ from bireme.codegen.rules import (
     indexing,
     normalisation,
     pointwise,
+    random,
     reduction,
     sampling,
     shape,
@@ -20,6 +21,7 @@ from bireme.codegen.rules import (
 RULES: Mapping[str, Rule] = {
     **pointwise.RULES,
     **constant.RULES,
+    **random.RULES,
     **shape.RULES,
     **indexing.RULES,
     **sampling.RULES,

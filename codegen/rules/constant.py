@@ -52,7 +52,13 @@ def _pick(i: Expr, values: Sequence[Expr], lanes: int) -> Expr:
 
 
 def _iota(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
-    i = at[op.attrs["axis"] % len(at)]
+    axis = op.attrs["axis"]
+    if axis is None:
+        i: Expr = index(0)
+        for size, place in zip(e.shape(op.result), at, strict=True):
+            i = plus(times(i, size), place)
+    else:
+        i = at[axis % len(at)]
     return widen(cast(i, compute(op.attrs["dtype"])), lanes_in(at))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from bireme.frontend.onnx.dtypes import TO_ONNX
 from bireme.frontend.onnx.export import OpWriter, Writer
 from bireme.frontend.onnx.export_control import CONTROL
-from bireme.ir import BiremeError, DType, Op
+from bireme.ir import BiremeError, DType, Op, product
 
 
 def operands(w: Writer, op: Op) -> list[str]:
@@ -126,9 +126,11 @@ def _sized(kind: str, attr: str) -> OpWriter:
 
 def _iota(w: Writer, op: Op) -> Sequence[str]:
     shape, axis, dtype = op.attrs["shape"], op.attrs["axis"], op.attrs["dtype"]
-    empty = w.ints([])
-    bounds = [w.one("Reshape", w.size(d), empty) for d in (0, shape[axis], 1)]
-    line = w.one("Range", *bounds)
+    empty, count = w.ints([]), product(shape) if axis is None else shape[axis]
+    line = w.one("Range", *(w.one("Reshape", w.size(d), empty) for d in (0, count, 1)))
+    if axis is None:
+        whole = w.one("Reshape", line, w.sizes(shape), allowzero=1)
+        return [w.one("Cast", whole, to=TO_ONNX[dtype])]
     column = w.one("Reshape", line, w.ints([-1 if i == axis else 1 for i in range(len(shape))]))
     full = w.one("Expand", column, w.sizes(shape))
     return [w.one("Cast", full, to=TO_ONNX[dtype])]

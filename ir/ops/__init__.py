@@ -13,6 +13,7 @@ from bireme.ir.ops import (
     normalisation,
     pooling,
     quantisation,
+    random,
     recurrent,
     reduction,
     resize,
@@ -30,6 +31,7 @@ def _table(*families: tuple[OpDef, ...]) -> dict[str, OpDef]:
 
 OPS: dict[str, OpDef] = _table(
     constant.OPS,
+    random.OPS,
     elementwise.OPS,
     shape.OPS,
     indexing.OPS,

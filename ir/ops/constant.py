@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +23,8 @@ def _constant_reference(_inputs: Sequence[Array], _attrs: Attrs) -> Sequence[Arr
 
 def _iota_type(t: Typing) -> Sequence[TensorType]:
     at_least(t, "shape", 0)
-    t.axis(t.attrs["axis"], len(t.attrs["shape"]))
+    if t.attrs["axis"] is not None:
+        t.axis(t.attrs["axis"], len(t.attrs["shape"]))
     if t.attrs["dtype"] not in NUMERIC:
         raise t.fail(f"iota makes numbers, not {t.attrs['dtype'].label}", "BM2003")
     return [TensorType(t.attrs["dtype"], t.attrs["shape"])]
@@ -30,6 +32,9 @@ def _iota_type(t: Typing) -> Sequence[TensorType]:
 
 def _iota_reference(_inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     shape, axis = attrs["shape"], attrs["axis"]
+    if axis is None:
+        positions = np.arange(math.prod(shape)).astype(attrs["dtype"].numpy)
+        return [positions.reshape(shape)]
     column = [1] * len(shape)
     column[axis] = shape[axis]
     steps = np.arange(shape[axis]).astype(attrs["dtype"].numpy).reshape(column)
@@ -64,13 +69,18 @@ OPS = (
         operands=(),
         attrs=(
             Attr("shape", AttrKind.DIMS, doc="shape of the result"),
-            Attr("axis", AttrKind.INT, doc="axis whose index the elements are"),
+            Attr(
+                "axis",
+                AttrKind.INT,
+                None,
+                "axis whose index the elements are; none: they are their places in row-major order",
+            ),
             Attr("dtype", AttrKind.DTYPE, doc="element type of the result, a numeric one"),
         ),
         infer=_iota_type,
         reference=_iota_reference,
         fusion=Fusion.CONSTANT,
-        doc="The index along `axis` at every element.",
+        doc="The index along `axis`, or in the whole tensor, at every element.",
     ),
     OpDef(
         name="dim_values",

@@ -197,6 +197,14 @@ uint32_t PlanBuilder::check(uint32_t a, uint32_t b) {
   return static_cast<uint32_t>(plan.instructions.size() - 1);
 }
 
+uint32_t PlanBuilder::draw(uint32_t to, uint32_t stream, uint64_t seed) {
+  fb::InstructionT& instruction = add(fb::Opcode::Draw);
+  instruction.args = {to};
+  instruction.stream = stream;
+  instruction.seed = seed;
+  return static_cast<uint32_t>(plan.instructions.size() - 1);
+}
+
 uint32_t PlanBuilder::add_loop(fb::Opcode op, uint32_t loop, uint32_t trip) {
   fb::InstructionT& instruction = add(op);
   instruction.loop = loop;

@@ -58,6 +58,7 @@ class PlanBuilder {
   // `symbol` is a scalar that `symbol` gave.
   uint32_t bind(uint32_t count, uint32_t symbol, uint32_t bound);
   uint32_t check(uint32_t a, uint32_t b);
+  uint32_t draw(uint32_t to, uint32_t stream, uint64_t seed = 0);
   // The loop's instructions are added by `body`; returns the number of LoopBegin.
   template <class Body>
   uint32_t loop(uint32_t trip, Body body) {

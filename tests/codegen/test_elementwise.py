@@ -18,6 +18,7 @@ from tests.codegen.kernels import Array, group
 
 # Ops that take other operands than one or two tensors of one type; they have tests of their own.
 OTHERS = {"bitcast", "cast", "where", "quantize", "dequantize"}
+OTHERS |= {"random_uniform", "random_normal"}
 POINTWISE = [op for op in OPS.values() if op.fusion is Fusion.POINTWISE and op.name not in OTHERS]
 CASES = [(op, dtype) for op in POINTWISE for dtype in op.operands[0].dtypes]
 

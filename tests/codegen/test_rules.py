@@ -10,7 +10,7 @@ from bireme.ir.ops import OPS
 BY_TEMPLATE = {"scatter_elements", "scatter_nd", "lstm", "gru", "rnn"}
 BY_TEMPLATE |= {"compact", "sort_rows", "suppress"}
 # Never inside a kernel.
-OUTSIDE = {Fusion.CONTROL, Fusion.SIZE}
+OUTSIDE = {Fusion.CONTROL, Fusion.SIZE, Fusion.STATE}
 
 
 def test_no_op_is_forgotten():

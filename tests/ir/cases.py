@@ -333,8 +333,20 @@ def _constant() -> list[Case]:
         case("iota", shape=(2, 3), axis=1, dtype=DType.F32),
         case("iota", shape=(2, 3), axis=-2, dtype=DType.I64),
         case("iota", shape=(0,), axis=0, dtype=DType.I32),
+        case("iota", shape=(2, 0, 3), dtype=DType.F64),
+        case("iota", shape=(2, 3, 4), dtype=DType.I16),
         case("dim_values", values=(2, 3, 4)),
     ]
+
+
+def _drawn() -> list[Case]:
+    key, names = np.uint64(1 << 63 | 5), ("random_uniform", "random_normal")
+    return [
+        case(name, position, key, dtype=dtype)
+        for name in names
+        for position in (np.int64(-1), ints(3, 5, low=0), ints(0, 2))
+        for dtype in (DType.F32, DType.F16, DType.BF16, DType.F64)
+    ] + [case(name, ints(3, 1), np.arange(4, dtype=np.uint64), dtype=DType.F32) for name in names]
 
 
 CASES: tuple[Case, ...] = (
@@ -349,4 +361,5 @@ CASES: tuple[Case, ...] = (
     *_recurrent(),
     *_quantised(),
     *_constant(),
+    *_drawn(),
 )

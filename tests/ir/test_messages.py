@@ -171,6 +171,9 @@ OP_ERRORS: list[tuple[str, list[TensorType], dict[str, Any], str, str]] = [
      "scale, axis 0: 2 and 3 differ"),
     ("iota", [], {"shape": (2,), "axis": 0, "dtype": "bool"}, "BM2003",
      "iota makes numbers, not bool"),
+    ("random_key", [], {"stream": -1}, "BM2002", "stream -1 is negative"),
+    ("random_normal", [i64(2), TensorType(DType.U64, ())], {"dtype": "int32"}, "BM2003",
+     "random numbers are float16, bfloat16, float32, float64, not int32"),
 ]  # fmt: skip
 
 

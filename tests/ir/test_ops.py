@@ -14,7 +14,7 @@ from bireme.ir.reference import run, run_op
 from tests.ir.cases import CASES, Case
 
 # Tested where their regions can be built: test_control.py; `constant` with the weights, `bind` and
-# `prefix` in test_data_sized.py.
+# `prefix` in test_data_sized.py, `random_key` in test_random.py.
 WITH_REGIONS = {name for name, definition in OPS.items() if definition.regions}
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.label)
@@ -50,7 +50,8 @@ def symbolic(case: Case) -> tuple[list[TensorType], Attrs, dict[str, int]]:
 
 
 def test_every_op_has_a_case() -> None:
-    covered = {case.op for case in CASES} | WITH_REGIONS | {"bind", "constant", "prefix"}
+    covered = {case.op for case in CASES} | WITH_REGIONS
+    covered |= {"bind", "constant", "prefix", "random_key"}
     assert covered == set(OPS)
 
 

@@ -164,4 +164,5 @@ def test_iota_and_dim_values() -> None:
     (found,) = run_op("iota", [], {"shape": (2, 3), "axis": 1, "dtype": "int32"})
     assert found.dtype == np.int32
     assert found.tolist() == [[0, 1, 2], [0, 1, 2]]
+    assert run_op("iota", [], {"shape": (2, 2), "dtype": "int8"})[0].tolist() == [[0, 1], [2, 3]]
     assert run_op("dim_values", [], {"values": (4, 7)})[0].tolist() == [4, 7]

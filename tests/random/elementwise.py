@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bireme.ir import OPS, DType, Fusion
+from bireme.ir.dtypes import FLOATS
 from bireme.ir.opdef import AttrKind
 from tests.random.example import Fill
 from tests.random.net import DTYPES, MOVED, Held, Net
@@ -110,6 +111,25 @@ def _scaled(net: Net, name: str, x: Held, scale: DType, point: DType) -> list[He
     return net.emit(name, operands, **attrs)
 
 
+def random_key(net: Net, name: str) -> list[Held]:
+    """Of the session's seed, or of its own; no two of a graph have one stream."""
+    if net.flag():
+        return net.emit(name, [], stream=0, seed=net.number(0, 1 << 40))
+    streams = [op.attrs["stream"] for op in net.graph.walk() if op.name == name]
+    return net.emit(name, [], stream=1 + max(streams, default=0))
+
+
+def drawn(net: Net, name: str) -> list[Held]:
+    """At the places of a tensor, or at any others."""
+    (key,) = random_key(net, "random_key") if net.flag() else [net.pick([DType.U64])]
+    assert key is not None
+    places = net.peer(key.shape, dtype=DType.I64)
+    shape = list(key.shape or net.shape())
+    if net.flag() and all(isinstance(d, int) for d in shape):
+        places = next(iter(net.emit("iota", [], shape=shape, dtype=DType.I64)), places)
+    return net.emit(name, [places, key], dtype=net.choose(FLOATS))
+
+
 def constant(net: Net, dtype: DType, number: int) -> Held:
     """A scalar constant."""
     name = f"w{len(net.fills)}"
@@ -125,9 +145,11 @@ SPECIAL = {
     "bitcast": bitcast,
     "quantize": quantize,
     "dequantize": dequantize,
+    "random_uniform": drawn,
+    "random_normal": drawn,
 }
 MAKERS = {
     name: SPECIAL.get(name, pointwise)
     for name, definition in OPS.items()
     if definition.fusion is Fusion.POINTWISE
-}
+} | {"random_key": random_key}

@@ -263,7 +263,7 @@ def iota(net: Net, name: str) -> list[Held]:
     shape = list(net.shape(1, 3))
     if any(not isinstance(d, int) for d in shape):
         net.leaf(DType.F32, shape)  # symbols need an input that has them
-    axis = net.number(0, len(shape) - 1)
+    axis = net.choose([*range(len(shape)), None])
     return net.emit(name, [], shape=shape, axis=axis, dtype=net.choose(NUMBERS))
 
 

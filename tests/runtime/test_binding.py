@@ -248,3 +248,14 @@ def test_error_table_is_complete() -> None:
     codes = [row[0] for row in rows]
     assert codes == sorted(set(codes))
     assert all(name and meaning and hint for _, name, meaning, hint in rows)
+
+
+def test_a_session_has_a_seed() -> None:
+    model = Model.load(artefacts.doubling())
+    assert Session(model).seed != Session(model).seed  # from the operating system
+    session = Session(model, seed=7)
+    assert session.seed == 7
+    session.seed = (1 << 64) - 1
+    assert session.seed == (1 << 64) - 1
+    for seed in (-1, 1 << 64):
+        assert fault_of(Session, model, seed=seed).code == "BM5002"

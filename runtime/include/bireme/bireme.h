@@ -185,6 +185,16 @@ BIREME_API int32_t bireme_session_create(bireme_model* model, const bireme_sessi
 /* NULL is allowed. */
 BIREME_API void bireme_session_free(bireme_session* session);
 
+/* Random numbers of a model (RandomNormal and the like, where the model itself gives no seed)
+ * depend on the session's seed and on how many runs it has done since it got that: every run has
+ * new ones, and the same again after the same seed, on any machine and with any number of threads.
+ * A new session takes its seed from the operating system. Both are for times when no run goes on.
+ */
+BIREME_API int32_t bireme_session_set_seed(bireme_session* session, uint64_t seed,
+                                           bireme_status* status);
+/* 0 if `session` is NULL. */
+BIREME_API uint64_t bireme_session_seed(const bireme_session* session);
+
 /* Checks the shapes and dtypes of `inputs` (in the model's order; `data` is not looked at),
  * reserves the memory for a run with them, and fills `outputs` with shape, rank, dtype and bytes;
  * `data` is left alone. Where data decides a size, that size is -1 and `bytes` are enough for every
@@ -221,7 +231,7 @@ typedef struct bireme_profile_entry {
   const char* op;     /* dialect operations, "conv+relu" */
   const char* node;   /* names in the user's model */
   const char* kernel; /* name, or "" where the instruction is not a launch */
-  const char* kind;   /* kind of kernel, "conv"; or "copy", "jump", "loop", "bind" */
+  const char* kind; /* kind of kernel, "conv"; or "copy", "jump", "loop", "bind", "check", "draw" */
   uint64_t calls;
   uint64_t nanoseconds;
 } bireme_profile_entry;

@@ -196,6 +196,10 @@ class Session {
   }
   ~Session() { bireme_session_free(handle_); }
 
+  // What random numbers depend on; see bireme_session_set_seed.
+  uint64_t seed() const { return bireme_session_seed(handle_); }
+  void set_seed(uint64_t seed) { detail::call(bireme_session_set_seed, handle_, seed); }
+
   // Inputs in the model's order. For runs without any allocation use bireme_session_run.
   std::vector<Output> run(const std::vector<Input>& inputs) {
     std::vector<bireme_tensor> in;
