@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tvm
 from tvm.tirx import transform as tt
 
+from bireme.codegen.floats import hide, reveal, reveal_zeros
 from bireme.ir import BiremeError
 from bireme.targets.description import InstructionSet
+
+
+def _each(change: Callable[[Any], Any]) -> Any:
+    """A pass that changes each function."""
+    name = change.__name__
+    return tt.prim_func_pass(lambda function, _module, _context: change(function), 0, name=name)
 
 
 def object_code(function: Any, level: InstructionSet) -> bytes:
@@ -19,6 +27,7 @@ def object_code(function: Any, level: InstructionSet) -> bytes:
     name = str(function.attrs["global_symbol"])
     function = function.with_attr("target", target).with_attr("calling_conv", 0)
     passes = [
+        _each(hide),
         tt.FlattenBuffer(),
         tt.NarrowDataType(32),
         tt.VectorizeLoop(True),
@@ -26,7 +35,9 @@ def object_code(function: Any, level: InstructionSet) -> bytes:
         tt.StmtSimplify(),
         tt.RemoveNoOp(),
         tt.LowerTVMBuiltin(),
+        _each(reveal),
         tt.LowerIntrin(),
+        _each(reveal_zeros),
     ]
     try:
         with tvm.transform.PassContext(opt_level=3), target:

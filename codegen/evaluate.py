@@ -13,7 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from tvm import tirx
 from tvm.ir.expr import TensorLoad
 
-from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, is_int, lanes_of, select
+from bireme.codegen.tir import (
+    Buffer,
+    Emitter,
+    Expr,
+    const,
+    immediate,
+    index,
+    is_int,
+    lanes_of,
+    select,
+)
 from bireme.ir import BiremeError, Op, Value
 from bireme.ir.dtypes import DType
 
@@ -21,7 +31,7 @@ from bireme.ir.dtypes import DType
 MOST_LANES = 16
 
 # Expressions that need no guarding from TVM's simplifier.
-_PLAIN = (tirx.Var, tirx.IntImm, tirx.FloatImm, TensorLoad)
+_PLAIN = (tirx.Var, TensorLoad)
 
 Index = list[Expr]
 Rule = Callable[["Evaluator", Op, Index, int], Expr]
@@ -81,7 +91,8 @@ class Evaluator:
 
     def _held(self, value: Expr) -> Expr:
         """`bind`, but integers that may wrap around stay unknown to TVM."""
-        is_plain = lanes_of(value) > 1 or isinstance(value, _PLAIN)
+        is_plain = isinstance(value, _PLAIN) or immediate(value) is not None
+        is_plain = is_plain or lanes_of(value) > 1
         return self.emit.bind(value) if is_plain else self.emit.opaque(value)
 
     def broadcast_at(self, value: Value, at: Index) -> Expr:

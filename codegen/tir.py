@@ -18,6 +18,7 @@ from tvm import tirx
 from tvm.ir.expr import TensorLoad
 from tvm.tirx import stmt as ts
 
+from bireme.codegen import floats
 from bireme.ir import Dim, DType, TensorType
 from bireme.ir.dtypes import NARROW
 
@@ -43,7 +44,18 @@ def compute(dtype: DType) -> str:
 
 def const(value: Any, dtype: str) -> Expr:
     """A constant of a TVM type."""
+    if dtype.startswith("float") and value == 0:
+        return floats.zero(value, dtype)
     return tirx.const(value, dtype)
+
+
+def immediate(expr: Expr) -> int | float | None:
+    """The number that all lanes of a constant are, or None."""
+    if isinstance(expr, tirx.Broadcast):
+        expr = expr.value
+    if isinstance(expr, tirx.IntImm):
+        return int(expr.value)
+    return float(expr.value) if isinstance(expr, tirx.FloatImm) else floats.zero_of(expr)
 
 
 def index(value: Any) -> Expr:
@@ -205,7 +217,7 @@ class Emitter:
     def bind(self, value: Expr, stem: str = "v") -> Expr:
         """Names a value, so that it is calculated once however often it is used."""
         plain = value.value if isinstance(value, tirx.Broadcast) else value
-        if isinstance(plain, (tirx.Var, tirx.IntImm, tirx.FloatImm)):
+        if isinstance(plain, tirx.Var) or immediate(value) is not None:
             return value
         if lanes_of(value) > 1 and scalar_type(value) == "bool":
             # TVM's analysis of a named vector comparison fails ("mismatched types"): keep it as

@@ -16,6 +16,7 @@ from bireme.codegen.tir import (
     Expr,
     cast,
     const,
+    immediate,
     match,
     reinterpret,
     scalar_type,
@@ -30,15 +31,6 @@ def like(value: Any, x: Expr) -> Expr:
     dtype = scalar_type(x)
     (found, _) = match(const(float(value) if dtype.startswith("float") else value, dtype), x)
     return found
-
-
-def immediate(x: Expr) -> int | float | None:
-    """The number that all lanes of a constant are, or None."""
-    if isinstance(x, tirx.Broadcast):
-        x = x.value
-    if isinstance(x, tirx.IntImm):
-        return int(x.value)
-    return float(x.value) if isinstance(x, tirx.FloatImm) else None
 
 
 def wrapping(function: Binary) -> Binary:
@@ -79,11 +71,8 @@ def equal(x: Expr, y: Expr) -> Expr:
 
 
 def unequal(x: Expr, y: Expr) -> Expr:
-    """`x != y`, true when either is NaN: TVM's own comparison is not."""
-    if not scalar_type(x).startswith("float"):
-        return tirx.NE(x, y)
-    no, yes, _ = match(const(False, "bool"), const(True, "bool"), x)
-    return tirx.Select(tirx.EQ(x, y), no, yes)
+    """`x != y`; true when either is NaN."""
+    return tirx.NE(x, y)
 
 
 def negative(x: Expr) -> Expr:

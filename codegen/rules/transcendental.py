@@ -11,8 +11,8 @@ from tvm import tirx
 
 from bireme.codegen import math as math32
 from bireme.codegen.index import choose
-from bireme.codegen.rules.arithmetic import equal, immediate, like
-from bireme.codegen.tir import Emitter, Expr, const, lanes_of, scalar_type, select
+from bireme.codegen.rules.arithmetic import equal, like
+from bireme.codegen.tir import Emitter, Expr, const, immediate, lanes_of, scalar_type, select
 from bireme.ir import DType
 
 Function = Callable[..., Expr]

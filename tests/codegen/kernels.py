@@ -61,21 +61,26 @@ def run_kernel(
     tasks = evaluate(emitted.work.tasks, env)
     scratch = np.zeros(evaluate(emitted.work.workspace, env) + 64, np.uint8)
     aligned = scratch.ctypes.data + (-scratch.ctypes.data) % 64
+    function = native(emitted.function, level)
+    status = 0
+    for part in range(split):
+        begin, end = tasks * part // split, tasks * (part + 1) // split
+        if begin < end:
+            status |= function(
+                ctypes.c_void_p(addresses.ctypes.data),
+                ctypes.c_void_p(dims.ctypes.data),
+                ctypes.c_void_p(aligned),
+                ctypes.c_int64(begin),
+                ctypes.c_int64(end),
+            )
+    return status, results
+
+
+def native(function: Any, level: InstructionSet = LEVELS[0]) -> Any:
+    """The native code of a kernel function named `kernel`, to be called by way of ctypes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kernel.o")
-        path.write_bytes(object_code(emitted.function, level))
+        path.write_bytes(object_code(function, level))
         library = path.with_suffix(".so")
         subprocess.run(["gcc", "-shared", "-o", library, path, "-lm"], check=True)
-        function = ctypes.CDLL(str(library)).kernel
-        status = 0
-        for part in range(split):
-            begin, end = tasks * part // split, tasks * (part + 1) // split
-            if begin < end:
-                status |= function(
-                    ctypes.c_void_p(addresses.ctypes.data),
-                    ctypes.c_void_p(dims.ctypes.data),
-                    ctypes.c_void_p(aligned),
-                    ctypes.c_int64(begin),
-                    ctypes.c_int64(end),
-                )
-    return status, results
+        return ctypes.CDLL(str(library)).kernel
