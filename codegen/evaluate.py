@@ -51,6 +51,7 @@ class Evaluator:
         self._sources: dict[Value, Callable[[Index], Expr]] = {}
         self._rules = rules
         self.faults: Buffer | None = None
+        self._buffers = dict(sources)
         for value, buffer in sources.items():
             self._sources[value] = self._loader(buffer)
 
@@ -88,6 +89,12 @@ class Evaluator:
         result = self._held(result)
         self.emit.remember(key, (result, where))  # `where` keeps the identities alive
         return result
+
+    def prefetch(self, value: Value, at: Index) -> None:
+        """Asks for the cache line of an element that is loaded soon, when it is in memory."""
+        buffer = self._buffers.get(value)
+        if buffer is not None:
+            self.emit.prefetch(buffer, buffer.offset(at))
 
     def _held(self, value: Expr) -> Expr:
         """`bind`, but integers that may wrap around stay unknown to TVM."""

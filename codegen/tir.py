@@ -301,6 +301,12 @@ class Emitter:
             return from_storage(_strided(buffer, offset), buffer.dtype)
         return from_storage(tirx.BufferLoad(buffer.tir, [offset]), buffer.dtype)
 
+    def prefetch(self, buffer: Buffer, offset: Expr) -> None:
+        """Asks for the cache line of an element; it need not exist."""
+        address = tirx.address_of(tirx.BufferLoad(buffer.tir, [index(offset)]))
+        options = [const(value, "int32") for value in (0, 3, 1)]  # for reading, to keep, data
+        self.add(ts.Evaluate(tirx.call_intrin("void", "tirx.prefetch", address, *options)))
+
     def store(self, buffer: Buffer, offset: Expr, value: Expr) -> None:
         """Writes element(s) given in their compute type."""
         offset = index(offset)

@@ -29,10 +29,6 @@ from bireme.targets.description import InstructionSet
 # cache.
 _GROUP_BYTES = 256 << 10
 _LEAST_GROUP = 4
-# Column blocks that make gathering the rows of a task worth it.
-_GATHERED_GROUP = 16
-# float32 elements in a cache line.
-_LINE = 16
 # An epilogue of so many ops is a loop over the rows of a tile, a shorter one is written out.
 _LONG_EPILOGUE = 5
 # Numbers of rows, from 1 on, that a kernel for any number has tiles of their own for.
@@ -53,9 +49,8 @@ class Form:
     a lane or a vector of lanes, `place(batch, block, row, lane)` the index of the result there.
 
     `gather_right` says that right elements are scattered in memory: each column tile is gathered in
-    scratch memory first. `gather_left` does the same for the rows of a task: rows that lie a
-    multiple of 4 KiB apart would otherwise drive each other out of the first-level cache. `unroll`
-    writes the loops of the sum out, so that neighbouring rows share what they load.
+    scratch memory first. `unroll` writes the loops of the sum out, so that neighbouring rows share
+    what they load.
     """
 
     anchor: Value
@@ -67,7 +62,6 @@ class Form:
     right: Callable[[Index, Expr, Expr, Index], Expr]
     place: Callable[[Index, Expr, RowIndex, Expr], Index]
     gather_right: bool = False
-    gather_left: bool = False
     unroll: bool = False
 
     @property
@@ -94,7 +88,7 @@ class Parameters:
 def space(form: Form, level: InstructionSet) -> Space[Parameters]:
     """What may be chosen: the division into tasks, which all levels share, and the tile."""
     chunk, group = divide(form)
-    tile = _tile(form, level, group)
+    tile = tile_of(form, level, group)
     single = form.rows[0] == 1
     lengths = [ROW_GROUP * n // 4 for n in (1, 2, 4, 8, 16)] if single else (1, 2, 3, 4, 7, 14, 28)
     return Space(
@@ -110,7 +104,7 @@ def space(form: Form, level: InstructionSet) -> Space[Parameters]:
     )
 
 
-def _tile(form: Form, level: InstructionSet, group: int) -> Tile:
+def tile_of(form: Form, level: InstructionSet, group: int) -> Tile:
     """The analytic register tile, in tasks of so many column blocks."""
     row = form.rows[1] if isinstance(form.rows[1], int) else None
     depth = form.depth if isinstance(form.depth, int) else None
@@ -130,7 +124,7 @@ def divide(form: Form) -> tuple[int, int]:
     """
     depth = max(1, estimate(form.depth))
     blocks = form.blocks
-    least = _GATHERED_GROUP if form.gather_left else 1 if form.unroll else _LEAST_GROUP
+    least = 1 if form.unroll else _LEAST_GROUP
     group = max(least, _GROUP_BYTES // (depth * COLUMNS * 4) // _LEAST_GROUP * _LEAST_GROUP)
     if isinstance(blocks, int):
         group = max(1, min(group, blocks))
@@ -148,27 +142,24 @@ def _chunks(form: Form, chunk: int) -> Dim:
 
 def emit(e: Emission, form: Form) -> Work:
     """Emits the kernel of a contraction and its epilogue."""
-    return _Kernel(e, form, e.choose(space(form, e.level))).emit()
+    return Kernel(e, form, e.choose(space(form, e.level))).emit()
 
 
-class _Kernel:
+class Kernel:
+    """A contraction's loops, being emitted."""
+
     def __init__(self, e: Emission, form: Form, parameters: Parameters) -> None:
         self.e, self.form, self.parameters = e, form, parameters
         self.emit_ = e.emit
         self.tile = Tile(parameters.rows, min(parameters.blocks, parameters.group))
         self.anchor = form.anchor.owner
         self._panel: Buffer | None = None
-        self._lines: Buffer | None = None
         if form.gather_right:
             self._panel = workspace_view(e.emit, e.workspace, index(0), DType.F32)
-        if form.gather_left:
-            start = e.emit.dim(self._panel_bytes())
-            self._lines = workspace_view(e.emit, e.workspace, start, DType.F32)
-
-        at = e.emit.dim(self._panel_bytes() + self._lines_bytes())
+        at = e.emit.dim(self._panel_bytes())
         self._spill = workspace_view(e.emit, e.workspace, at, DType.F32)
 
-    def _for_few_rows(self) -> dict[int, _Kernel]:
+    def _for_few_rows(self) -> dict[int, Kernel]:
         """Kernels with wide tiles for tasks of so many rows, where only run time knows the number:
         such a product is bound by how fast the columns are read.
         """
@@ -177,15 +168,15 @@ class _Kernel:
             return {}
         made = {}
         for rows in _FEW_ROWS:
-            few = replace(form, rows=(1, rows), gather_left=False)
-            tile = _tile(few, self.e.level, self.parameters.group)
-            made[rows] = _Kernel(
+            few = replace(form, rows=(1, rows))
+            tile = tile_of(few, self.e.level, self.parameters.group)
+            made[rows] = Kernel(
                 self.e, few, replace(self.parameters, rows=tile.rows, blocks=tile.blocks)
             )
         return made
 
     def _scratch_bytes(self) -> Dim:
-        return self._panel_bytes() + self._lines_bytes() + self._spill_bytes()
+        return self._panel_bytes() + self._spill_bytes()
 
     def _spill_bytes(self) -> Dim:
         """Scratch for the sums of a tile."""
@@ -194,13 +185,6 @@ class _Kernel:
     def _panel_bytes(self) -> Dim:
         """Scratch for the gathered right elements of a column tile."""
         return self.form.depth * (self.tile.blocks * COLUMNS * 4) if self.form.gather_right else 0
-
-    def _lines_bytes(self) -> Dim:
-        """Scratch for the gathered left elements of a task's rows, whole tiles."""
-        if not self.form.gather_left:
-            return 0
-        height = self.tile.rows
-        return self.form.depth * (-(-self.parameters.chunk // height) * height * 4)
 
     def emit(self) -> Work:
         e, form, parameters = self.e, self.form, self.parameters
@@ -228,7 +212,6 @@ class _Kernel:
                 span = (index(0), index(1), first, last)
             rows = emit.bind(last - first, "rows")
             with emit.when(rows > index(max(few_rows)) if few_rows else None):
-                self._gather_lines(batch, first_block, span)
                 self._columns(batch, first_block, count, span)
             for number, kernel in few_rows.items():
                 with emit.when(rows == index(number)):
@@ -276,7 +259,7 @@ class _Kernel:
             if _value(tiles) != 0:
                 with emit.loop("rows", tiles) as tile:
                     at = emit.bind(first + tile * index(height))
-                    self._tile(batch, block, row, at, Tile(height, width), lanes, None, tile)
+                    self._tile(batch, block, row, at, Tile(height, width), lanes, None)
             left = emit.bind(count - tiles * index(height), "left")
             if _value(left) == 0:
                 return
@@ -286,13 +269,13 @@ class _Kernel:
                 if known == 0:
                     return
                 with emit.when(left > index(0)):
-                    self._tile(batch, block, row, at, Tile(known, width), lanes, None, tiles)
+                    self._tile(batch, block, row, at, Tile(known, width), lanes, None)
                 return
             # Of the heights for the last tile the least that is enough.
             least = 0
             for most in self._last_heights():
                 with emit.when(tirx.all(left > index(least), left <= index(most))):
-                    self._tile(batch, block, row, at, Tile(most, width), lanes, left, tiles)
+                    self._tile(batch, block, row, at, Tile(most, width), lanes, left)
                 least = most
 
     def _last_heights(self) -> list[int]:
@@ -317,11 +300,8 @@ class _Kernel:
         tile: Tile,
         lanes: Expr | None,
         rows: Expr | None,
-        number: Expr,
     ) -> None:
-        """Register tile `number` of a task. With `rows` only that many rows exist, with `lanes`
-        columns.
-        """
+        """A register tile. With `rows` only that many rows exist, with `lanes` columns."""
         emit, form = self.emit_, self.form
         vector = tirx.Ramp(index(0), index(1), COLUMNS)
         sums = [
@@ -344,7 +324,7 @@ class _Kernel:
                 emit.bind(self._right(batch, b, j, tile.blocks, term)) for j, b in enumerate(blocks)
             ]
             for i in range(tile.rows):
-                element = self._left(batch, block, (row, read[i]), number, i, term)
+                element = form.left(batch, block, (row, read[i]), term)
                 for j in range(tile.blocks):
                     scalar, column = match(element, vectors[j])
                     total = emit.load(sums[i][j], vector) + scalar * column
@@ -354,7 +334,7 @@ class _Kernel:
         if rows is None and len(_downstream(self.anchor)) < _LONG_EPILOGUE:
             for i in range(tile.rows):
                 self._store(
-                    batch, blocks, (row, at[i]), [_lanes_of(emit, s) for s in sums[i]], lanes
+                    batch, blocks, (row, at[i]), [sums_from(emit, s) for s in sums[i]], lanes
                 )
             return
         # Written out for every row the epilogue would be most of the kernel's code.
@@ -366,7 +346,7 @@ class _Kernel:
                 emit.bind((line * index(tile.blocks) + index(j)) * index(COLUMNS))
                 for j in range(tile.blocks)
             ]
-            spilled = [_lanes_of(emit, self._spill, start) for start in starts]
+            spilled = [sums_from(emit, self._spill, start) for start in starts]
             self._store(batch, blocks, (row, emit.bind(first + line)), spilled, lanes)
 
     def _sum(self, terms: Sequence[Dim], at: Index, accumulate: Callable[[Index], None]) -> None:
@@ -387,51 +367,6 @@ class _Kernel:
             return self.form.right(batch, block, lanes, term)
         start, lanes = match(self._panel_offset(number, width, term), lanes)
         return self.emit_.load(self._panel, start + lanes)
-
-    def _left(
-        self, batch: Index, block: Expr, row: RowIndex, tile: Expr, line: int, term: Index
-    ) -> Expr:
-        """The left element of line `line` of a row tile, from where it stands."""
-        if self._lines is None:
-            return self.form.left(batch, block, row, term)
-        return self.emit_.load(self._lines, self._line_offset(tile, term) + index(line))
-
-    def _line_offset(self, tile: Expr, term: Index) -> Expr:
-        """Where the lines of a row tile start for a step of the sum: lines stand side by side."""
-        (depth,), (k,) = self.form.terms, term
-        return (tile * self.emit_.dim(depth) + k) * index(self.tile.rows)
-
-    def _gather_lines(self, batch: Index, block: Expr, span: tuple[Expr, ...]) -> None:
-        """Copies the left elements of a task's rows to scratch memory; of rows that do not exist
-        there is nothing, and nothing of them is stored.
-        """
-        emit, lines, height = self.emit_, self._lines, self.tile.rows
-        if lines is None:
-            return
-        _, _, first, last = span
-        tiles = emit.opaque(tirx.truncdiv(last - first + index(height - 1), index(height)))
-        (depth,) = self.form.terms
-        whole = emit.dim(depth // _LINE)
-        with emit.loop("tile", tiles) as tile:
-            start_row = emit.bind(first + tile * index(height))
-            count = emit.bind(tirx.min(index(height), last - start_row))
-
-            def copy(line: Expr, k: Expr) -> None:
-                element = self.form.left(batch, block, (index(0), start_row + line), [k])
-                emit.store(lines, self._line_offset(tile, [k]) + line, element)
-
-            # A cache line of each row in turn, so that what is read and what is written stay
-            # cached.
-            with emit.loop("run", whole) as run:
-                start = emit.bind(run * index(_LINE))
-                with emit.loop("line", count) as line:
-                    for i in range(_LINE):
-                        copy(line, start + index(i))
-            done = emit.bind(whole * index(_LINE))
-            left = emit.bind(emit.dim(depth) - done)
-            if _value(left) != 0:
-                with emit.loop("line", count) as line, emit.loop("k", left, start=done) as k:
-                    copy(line, k)
 
     def _panel_offset(self, number: int, width: int, term: Index) -> Expr:
         flat: Expr = index(0)
@@ -538,7 +473,7 @@ class _Kernel:
                 clear(block, row, inner, whole)
 
 
-def _lanes_of(emit: Emitter, sums: Buffer, start: Expr | None = None) -> Callable[[Expr], Expr]:
+def sums_from(emit: Emitter, sums: Buffer, start: Expr | None = None) -> Callable[[Expr], Expr]:
     """The sums of a row and block, lane by lane: in a register, or from `start` on in memory."""
 
     def lanes(lane: Expr) -> Expr:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from bireme.codegen.evaluate import Index
-from bireme.codegen.templates import contraction
+from bireme.codegen.templates import contraction, packed
 from bireme.codegen.templates.common import Emission, Work, estimate
 from bireme.codegen.templates.contraction import Form, RowIndex
 from bireme.codegen.templates.tiles import COLUMNS
 from bireme.codegen.tir import Expr, index, match
 from bireme.ir import Dim, Graph, Op, Value
 
-# With fewer rows than this, gathering columns first costs more than it saves; and with fewer
-# products or columns, gathering rows.
+# With fewer rows than this, gathering columns first costs more than it saves.
 _ROWS_WORTH_GATHERING = 4
-_DEPTH_WORTH_GATHERING = 256
-_COLUMNS_WORTH_GATHERING = 128
+# From what sizes on a packed product is blocked for the caches.
+_LARGE_ROWS = 8
+_LARGE_DEPTH = 256
+_LARGE_COLUMNS = 128
 
 
 def matches(graph: Graph) -> bool:
@@ -29,7 +30,23 @@ def emit(e: Emission) -> Work:
     """Emits the kernel of a group that `matches`."""
     anchor = contraction.anchor_of(e.graph)
     assert anchor is not None
-    return contraction.emit(e, _form(e, anchor))
+    form = _form(e, anchor)
+    if _is_large(anchor):
+        return packed.emit(e, form, anchor.operands[1])
+    return contraction.emit(e, form)
+
+
+def _is_large(matmul: Op) -> bool:
+    """Whether blocking for the caches is worth what copying rows costs."""
+    *_, rows, columns = matmul.result.type.shape
+    depth = matmul.operands[0].type.shape[-1]
+    return (
+        matmul.attrs["block"] > 1
+        and isinstance(depth, int)
+        and depth >= _LARGE_DEPTH
+        and estimate(columns) >= _LARGE_COLUMNS
+        and estimate(rows) >= _LARGE_ROWS
+    )
 
 
 def _form(e: Emission, matmul: Op) -> Form:
@@ -51,8 +68,6 @@ def _form(e: Emission, matmul: Op) -> Form:
         return [*batch, row[1], start + wide]
 
     few = isinstance(rows, int) and rows < _ROWS_WORTH_GATHERING
-    depth = estimate(a.type.shape[-1])
-    wide = depth >= _DEPTH_WORTH_GATHERING and estimate(columns) >= _COLUMNS_WORTH_GATHERING
     ragged = not isinstance(columns, int) or columns % COLUMNS != 0
     return Form(
         anchor=matmul.result,
@@ -64,7 +79,6 @@ def _form(e: Emission, matmul: Op) -> Form:
         right=right,
         place=place,
         gather_right=not packed and (ragged or not few),
-        gather_left=wide and not few,
     )
 
 

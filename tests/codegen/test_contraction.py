@@ -205,9 +205,23 @@ def test_a_few_rows_of_any_number(rows):
     check(linear_layer((1, N), 300, 150), sizes={"n": rows})
 
 
-def test_rows_of_deep_products_are_gathered_without_their_last_tile():
-    check(linear_layer((N, H), 300, 144), sizes={"n": 2, "h": 9})
-    check(linear_layer((2, 45), 256, 128))
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns"),
+    [
+        ((128,), 768, 128),  # one part, whole tiles of rows, whole stretches of the sum
+        ((2, 171), 300, 450),  # several parts of unequal length, a call in several steps
+        ((45,), 1000, 129),  # a last block with one column, an incomplete run of terms
+        ((9,), 257, 130),
+    ],
+)
+@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
+def test_large_packed_product(level, rows, depth, columns):
+    check(linear_layer(rows, depth, columns), level=level, split=3)
+
+
+@pytest.mark.parametrize("n", [0, 5, 64, 84, 200])
+def test_large_packed_product_of_any_number_of_rows(n):
+    check(linear_layer((N, H), 300, 150), sizes={"n": n, "h": 2}, split=5)
 
 
 def test_flattened_rows():
