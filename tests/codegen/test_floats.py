@@ -177,7 +177,8 @@ def test_opposites(name: str, dtype: DType, lanes: int) -> None:
     form, other, plain = OPPOSITES[name]
 
     def of(x: Expr, y: Expr) -> tuple[Expr, Expr]:
-        return tuple(f(x, y, lambda number: a.like(number, x)) for f in (form, other))  # type: ignore[return-value]
+        first, second = (f(x, y, lambda number: a.like(number, x)) for f in (form, other))
+        return first, second
 
     found = calculate(
         dtype,
