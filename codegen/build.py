@@ -89,7 +89,8 @@ class _Worker:
         if seconds is not None:
             watchdog.start()
         try:
-            send(process.stdin, Request(target.name, job.level, job.spec, job.choice))
+            level = target.description.levels[job.level].name
+            send(process.stdin, Request(target.name, level, job.spec, job.choice))
             answer = receive(process.stdout)
         except OSError:
             answer = None

@@ -39,7 +39,8 @@ def flatten_positions(graph: Graph) -> Graph:
         return graph
     (conv,) = convolutions
     x, w = conv.operands
-    one_by_one = w.type.rank == 6 and w.type.shape[2:4] == (1, 1) and conv.attrs["in_block"] > 1
+    taps = w.type.shape[2 : 2 + len(conv.attrs["strides"])]
+    one_by_one = taps == (1, 1) and conv.attrs["in_block"] > 1
     if not one_by_one or {*conv.attrs["strides"]} != {1} or any(conv.attrs["pads"]):
         return graph
     others = [op for op in graph.body.ops if op != conv and not _is_scalar(op.results)]

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import tvm
+from tvm import tirx
 from tvm.tirx import transform as tt
+from tvm.tirx.stmt import AttrStmt
 
 from bireme.codegen.floats import hide, reveal, reveal_zeros
 from bireme.ir import BiremeError
@@ -25,6 +27,8 @@ def object_code(function: Any, level: InstructionSet) -> bytes:
     """The ELF object of a kernel function. Raises BM3005 with the kernel's name."""
     target = tvm.target.Target(dict(level.llvm))
     name = str(function.attrs["global_symbol"])
+    if level.llvm_ir:
+        function = _with_llvm_ir(function, level.llvm_ir)
     function = function.with_attr("target", target).with_attr("calling_conv", 0)
     passes = [
         _each(hide),
@@ -49,3 +53,14 @@ def object_code(function: Any, level: InstructionSet) -> bytes:
             return path.read_bytes()
     except Exception as error:  # TVM raises its own classes for everything
         raise BiremeError("BM3005", str(error)[-2000:], where=name) from error
+
+
+def _with_llvm_ir(function: Any, text: str) -> Any:
+    """A kernel that may call functions defined in LLVM's text; LLVM inlines them."""
+    pragma = AttrStmt(
+        tirx.const(0, "int32"), "pragma_import_llvm", tvm.ir.StringImm(text), function.body
+    )
+    made = tirx.PrimFunc(function.params, pragma, function.ret_type)
+    for key, value in function.attrs.items():
+        made = made.with_attr(key, value)
+    return made

@@ -64,6 +64,7 @@ def emit_kernel(
     def body(
         emit: Emitter, buffers: list[Buffer], workspace: Buffer, begin: Expr, end: Expr
     ) -> Expr | None:
+        emit.instructions = level.instructions
         inputs = buffers[: len(graph.inputs)]
         evaluator = Evaluator(emit, dict(zip(graph.inputs, inputs, strict=True)), RULES)
         if any(op.name in FAULTY for op in graph.body.ops):

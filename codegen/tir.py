@@ -23,6 +23,8 @@ from bireme.ir import Dim, DType, TensorType
 from bireme.ir.dtypes import NARROW
 
 Expr = Any  # tvm.ir.Expr: TVM's Python package carries no types
+# The instruction that rounds 16 float32 to bfloat16, of those that a level may have.
+TO_BF16 = "to_bf16"
 
 
 # What an element is in memory (bool and bfloat16 as plain bits) and in arithmetic. Narrow types are
@@ -143,10 +145,13 @@ class Buffer:
 
 
 class Emitter:
-    """Statements in the making. `symbols` holds the values of the kernel's symbolic sizes."""
+    """Statements in the making. `symbols` holds the values of the kernel's symbolic sizes,
+    `instructions` those of the level that `store` may use.
+    """
 
     def __init__(self, symbols: Mapping[str, Expr]) -> None:
         self.symbols = dict(symbols)
+        self.instructions: frozenset[str] = frozenset()
         self._frames: list[list[Any]] = [[]]
         self._memos: list[dict[Any, Any]] = [{}]
         self._count = 0
@@ -312,7 +317,12 @@ class Emitter:
         offset = index(offset)
         if lanes_of(offset) > 1:
             offset, value = match(offset, value)
-        self.add(ts.BufferStore(buffer.tir, to_storage(value, buffer.dtype), [offset]))
+        self.add(ts.BufferStore(buffer.tir, self._stored(value, buffer.dtype), [offset]))
+
+    def _stored(self, value: Expr, dtype: DType) -> Expr:
+        if dtype is DType.BF16 and lanes_of(value) == 16 and TO_BF16 in self.instructions:
+            return tirx.call_pure_extern("uint16x16", f"bireme_{TO_BF16}", value)
+        return to_storage(value, dtype)
 
     def registers(self, name: str, dtype: DType, lanes: int) -> Buffer:
         """A vector of scratch elements small enough for LLVM to keep in registers."""

@@ -12,10 +12,10 @@ from bireme.codegen.spec import KernelSpec
 
 @dataclass(frozen=True)
 class Request:
-    """Compile `spec` for a level of a target, with what tuning records say of it."""
+    """Compile `spec` for a level of a target, with what tuning records say. Both go by name."""
 
     target: str
-    level: int
+    level: str
     spec: KernelSpec
     choice: Choice
 

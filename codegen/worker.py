@@ -27,7 +27,7 @@ def main() -> None:
 
 def _serve(request: Request) -> CompiledKernel | Refusal:
     target = find(request.target)
-    level = target.description.levels[request.level]
+    level = target.description.level(request.level)
     kernel: CompiledKernel | BiremeError = attempt(
         target.compiler(), request.spec, level, request.choice
     )

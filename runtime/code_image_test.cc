@@ -107,9 +107,9 @@ TEST_P(CodeImageFrom, RefusesUnknownImports) {
 TEST(CodeImage, TakesTheFirstThatTheCpuCanExecute) {
   PlanBuilder b;
   for (const char* name : {"double", "exp", "fault"}) b.kernel(name);
-  for (const char* isa : {"armv9-sve", "x86-64-v4", "x86-64-v3", "x86-64-v2"})
+  for (const char* isa : {"armv9-sve", "x86-64-v4-bf16", "x86-64-v4", "x86-64-v3", "x86-64-v2"})
     testing::add_image(b, isa);
-  const char* best[] = {"", "x86-64-v2", "x86-64-v3", "x86-64-v4"};
+  const char* best[] = {"", "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16"};
   EXPECT_STREQ(Loaded(b, true).image.isa(), best[cpu_isa_level()]);
   EXPECT_STREQ(Loaded(b, true, "x86-64-v2").image.isa(), "x86-64-v2");
 }

@@ -10,7 +10,7 @@ that `bireme check` answers without a backend compiler.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ class Target:
     @property
     def name(self) -> str:
         return f"{self.description.target}:{self.description.chip}"
+
+    def reduced(self) -> Target:
+        """The target for an artefact that calculates in reduced precision."""
+        return Target(replace(self.description, levels=self.description.reduced_levels))
 
     def compiler(self) -> KernelFunction:
         """The function that compiles a kernel; imports the target's code generator."""

@@ -96,7 +96,7 @@ def _conv(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
         )
         at_filter = [out, *taps] if depthwise else [out, channel, *taps, *inner]
         value = guarded(condition, value, number(0, x.type.dtype))
-        return multiply(value, evaluator.at(w, [*at_filter, *lane]))
+        return multiply(value, evaluator.at(w, _paired([*at_filter, *lane], attrs["pair"])))
 
     inner_block = [index(attrs["in_block"])] if blocked and not depthwise else []
 
@@ -117,6 +117,15 @@ def _conv(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:
 
     kind = (x.type.dtype, lanes_in(at))
     return by_interior(emit, op, spatial, sizes, kernel, kind, make)
+
+
+def _paired(at: Index, pair: int) -> Index:
+    """An index `[..., inner, lane]` into filters of which `pair` inner ones stand together."""
+    if pair == 1:
+        return at
+    *outer, inner, lane = at
+    step = tirx.truncdiv(inner, index(pair))
+    return [*outer, step, lane, inner - step * index(pair)]
 
 
 def _conv_transpose(evaluator: Evaluator, op: Op, at: Index, result: int) -> Expr:

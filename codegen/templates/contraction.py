@@ -20,6 +20,7 @@ from bireme.codegen.abi import workspace_view
 from bireme.codegen.evaluate import Index
 from bireme.codegen.parameters import Space
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
+from bireme.codegen.templates.dot import SINGLE, Products
 from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile, fits, last_heights
 from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, match
 from bireme.ir import Dim, DType, Fusion, Graph, Op, Value, ceildiv, maximum, product
@@ -50,7 +51,7 @@ class Form:
 
     `gather_right` says that right elements are scattered in memory: each column tile is gathered in
     scratch memory first. `unroll` writes the loops of the sum out, so that neighbouring rows share
-    what they load.
+    what they load. `products` says what elements are: a term may be a pair of them.
     """
 
     anchor: Value
@@ -63,6 +64,7 @@ class Form:
     place: Callable[[Index, Expr, RowIndex, Expr], Index]
     gather_right: bool = False
     unroll: bool = False
+    products: Products = SINGLE
 
     @property
     def depth(self) -> Dim:
@@ -110,7 +112,8 @@ def tile_of(form: Form, level: InstructionSet, group: int) -> Tile:
     depth = form.depth if isinstance(form.depth, int) else None
     blocks = form.blocks if isinstance(form.blocks, int) else _LEAST_GROUP
     grouped = form.rows[0] == 1 and (row is None or row > ROW_GROUP)
-    return choose_tile(level, row, 1 if form.unroll else min(blocks, group), depth, grouped)
+    width = 1 if form.unroll else min(blocks, group)
+    return choose_tile(level, row, width, depth, grouped, broadcasts=form.products.broadcasts)
 
 
 def up_to(most: Dim, values: Iterable[int], default: int) -> list[int]:
@@ -133,6 +136,8 @@ def divide(form: Form) -> tuple[int, int]:
     others = max(1, estimate(product(form.batch) * _chunks(form, chunk)))
     while group >= 2 * least and others * -(-estimate(blocks) // group) < _LEAST_TASKS:
         group //= 2
+    if not form.products.broadcasts:
+        group += group % 2  # tiles of one block would load a left element for every product
     return chunk, group
 
 
@@ -155,7 +160,8 @@ class Kernel:
         self.anchor = form.anchor.owner
         self._panel: Buffer | None = None
         if form.gather_right:
-            self._panel = workspace_view(e.emit, e.workspace, index(0), DType.F32)
+            held = form.products.dtype
+            self._panel = workspace_view(e.emit, e.workspace, index(0), held)
         at = e.emit.dim(self._panel_bytes())
         self._spill = workspace_view(e.emit, e.workspace, at, DType.F32)
 
@@ -302,7 +308,7 @@ class Kernel:
         rows: Expr | None,
     ) -> None:
         """A register tile. With `rows` only that many rows exist, with `lanes` columns."""
-        emit, form = self.emit_, self.form
+        emit, form, products = self.emit_, self.form, self.form.products
         vector = tirx.Ramp(index(0), index(1), COLUMNS)
         sums = [
             [emit.registers("sum", DType.F32, COLUMNS) for _ in range(tile.blocks)]
@@ -321,13 +327,14 @@ class Kernel:
 
         def accumulate(term: Index) -> None:
             vectors = [
-                emit.bind(self._right(batch, b, j, tile.blocks, term)) for j, b in enumerate(blocks)
+                products.split(emit.bind(self._right(batch, b, j, tile.blocks, term)))
+                for j, b in enumerate(blocks)
             ]
             for i in range(tile.rows):
-                element = form.left(batch, block, (row, read[i]), term)
+                left = form.left(batch, block, (row, read[i]), term)
+                element = products.split(left)
                 for j in range(tile.blocks):
-                    scalar, column = match(element, vectors[j])
-                    total = emit.load(sums[i][j], vector) + scalar * column
+                    total = products.add(emit.load(sums[i][j], vector), element, vectors[j])
                     emit.store(sums[i][j], vector, total)
 
         self._sum(form.terms, [], accumulate)
@@ -391,7 +398,7 @@ class Kernel:
                 if lanes is None:
                     emit.store(panel, wide + ramp, self.form.right(batch, block, vector, term))
                     continue
-                emit.store(panel, wide + ramp, const(0.0, "float32"))
+                emit.store(panel, wide + ramp, self.form.products.zero)
                 with emit.loop("lane", lanes) as lane:
                     element = self.form.right(batch, block, lane, term)
                     emit.store(panel, start + lane, element)

@@ -10,6 +10,8 @@ from bireme.codegen.evaluate import Index
 from bireme.codegen.templates import contraction
 from bireme.codegen.templates.common import Emission, Work, unravel
 from bireme.codegen.templates.contraction import Form, RowIndex
+from bireme.codegen.templates.dot import packed_pairs
+from bireme.codegen.templates.pairs import in_pairs
 from bireme.codegen.templates.tiles import COLUMNS
 from bireme.codegen.tir import Expr, index
 from bireme.ir import Dim, Graph, Op, product
@@ -43,7 +45,8 @@ def _dense(e: Emission, conv: Op) -> Form:
     """Groups are a batch axis: each has blocks of its own, in the operand and in the result."""
     x, w = conv.operands
     batch = conv.result.type.shape[0]
-    blocks, in_blocks, *kernel, inner, _ = w.type.shape
+    blocks, in_blocks, *_ = w.type.shape
+    kernel = w.type.shape[2 : 2 + len(conv.attrs["strides"])]
     filters = e.arguments[e.graph.inputs.index(w)]
     plain, groups = conv.attrs["in_block"] == 1, conv.attrs["groups"]
     blocks = blocks // groups
@@ -62,16 +65,23 @@ def _dense(e: Emission, conv: Op) -> Form:
     def place(batch: Index, block: Expr, row: RowIndex, lane: Expr) -> Index:
         return [batch[0], block_of(batch, block, blocks), *_position(e, conv, row), lane]
 
-    return Form(
+    form = Form(
         anchor=conv.result,
         batch=(batch,) if groups == 1 else (batch, groups),
         rows=_rows(e, conv),
         columns=blocks * COLUMNS,
-        terms=(in_blocks, *kernel, inner),
+        terms=(in_blocks, *kernel, conv.attrs["in_block"]),
         left=left,
         right=right,
         place=place,
     )
+    if conv.attrs["pair"] == 1:
+        return form
+
+    def pairs(batch: Index, block: Expr, _: Expr, term: Index) -> Expr:
+        return packed_pairs(filters, [block_of(batch, block, blocks), *term], COLUMNS)
+
+    return in_pairs(e, form, pairs)
 
 
 def _depthwise(e: Emission, conv: Op) -> Form:

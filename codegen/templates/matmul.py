@@ -6,9 +6,11 @@ from bireme.codegen.evaluate import Index
 from bireme.codegen.templates import contraction, packed
 from bireme.codegen.templates.common import Emission, Work, estimate
 from bireme.codegen.templates.contraction import Form, RowIndex
+from bireme.codegen.templates.dot import packed_pairs
+from bireme.codegen.templates.pairs import in_pairs
 from bireme.codegen.templates.tiles import COLUMNS
 from bireme.codegen.tir import Expr, index, match
-from bireme.ir import Dim, Graph, Op, Value
+from bireme.ir import Dim, DType, Graph, Op, Value
 
 # With fewer rows than this, gathering columns first costs more than it saves.
 _ROWS_WORTH_GATHERING = 4
@@ -37,11 +39,14 @@ def emit(e: Emission) -> Work:
 
 
 def _is_large(matmul: Op) -> bool:
-    """Whether blocking for the caches is worth what copying rows costs."""
+    """Whether blocking for the caches is worth what copying rows costs; pairs take half the space
+    and gain nothing.
+    """
     *_, rows, columns = matmul.result.type.shape
     depth = matmul.operands[0].type.shape[-1]
     return (
         matmul.attrs["block"] > 1
+        and matmul.attrs["pair"] == 1
         and isinstance(depth, int)
         and depth >= _LARGE_DEPTH
         and estimate(columns) >= _LARGE_COLUMNS
@@ -69,7 +74,7 @@ def _form(e: Emission, matmul: Op) -> Form:
 
     few = isinstance(rows, int) and rows < _ROWS_WORTH_GATHERING
     ragged = not isinstance(columns, int) or columns % COLUMNS != 0
-    return Form(
+    form = Form(
         anchor=matmul.result,
         batch=tuple(batch_sizes),
         rows=(1, rows),
@@ -79,6 +84,14 @@ def _form(e: Emission, matmul: Op) -> Form:
         right=right,
         place=place,
         gather_right=not packed and (ragged or not few),
+    )
+    if a.type.dtype is not DType.BF16 or (packed and matmul.attrs["pair"] == 1):
+        return form
+    if not packed:
+        return in_pairs(e, form)
+    pairs = e.arguments[e.graph.inputs.index(b)]
+    return in_pairs(
+        e, form, lambda _, block, __, term: packed_pairs(pairs, [block, *term], COLUMNS)
     )
 
 

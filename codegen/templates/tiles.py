@@ -18,6 +18,9 @@ COLUMNS = 16
 ROW_GROUP = 84
 # Fewer independent accumulators than this leave the multiply-add units waiting for each other.
 _LATENCY_HIDING = 8
+# Where multiplying and loading are separate instructions: the time to issue one, against the time
+# that the units take to multiply (measured on Zen 4).
+_ISSUE = 0.64
 # Numbers of rows that a tile for any number should do well with.
 _TYPICAL_ROWS = (128, 1000)
 # Bytes of weights that one tile may walk through again and again: half of a usual second-level
@@ -40,12 +43,18 @@ def fits(level: InstructionSet, tile: Tile) -> bool:
 
 
 def choose_tile(
-    level: InstructionSet, rows: int | None, blocks: int, depth: int | None, grouped: bool
+    level: InstructionSet,
+    rows: int | None,
+    blocks: int,
+    depth: int | None,
+    grouped: bool,
+    broadcasts: bool = True,
 ) -> Tile:
     """The tile for `rows` rows (None: any number), at most `blocks` column blocks, `depth`
     products.
 
-    `grouped` says that tasks start at multiples of ROW_GROUP rows.
+    `grouped` says that tasks start at multiples of ROW_GROUP rows, `broadcasts` that the
+    multiplying instruction itself reads the left element from memory.
     """
     per_block = max(1, COLUMNS * 32 // level.vector_bits)
     budget = level.registers - 1
@@ -59,7 +68,7 @@ def choose_tile(
         for height in range(1, min(most, rows or most) + 1):
             if grouped and ROW_GROUP % height:
                 continue
-            cost = _cost(height, count, rows, blocks, per_block)
+            cost = _cost(height, count, rows, blocks, per_block, broadcasts)
             if cost < best_cost:
                 best, best_cost = Tile(height, count), cost
     return best
@@ -91,7 +100,9 @@ def last_heights(height: int) -> list[int]:
     return heights
 
 
-def _cost(height: int, count: int, rows: int | None, blocks: int, per_block: int) -> float:
+def _cost(
+    height: int, count: int, rows: int | None, blocks: int, per_block: int, broadcasts: bool = True
+) -> float:
     """Time for the whole output, in register-wide multiply-adds; of a row, when their number is not
     known.
     """
@@ -100,7 +111,10 @@ def _cost(height: int, count: int, rows: int | None, blocks: int, per_block: int
 
     def step(tile_rows: int) -> float:
         products = tile_rows * count * per_block
-        return max(products, _LATENCY_HIDING / 2, loads * 0.9) + 0.5
+        time = max(products, _LATENCY_HIDING / 2, loads * 0.9) + 0.5
+        if broadcasts:
+            return time
+        return max(time, _ISSUE * (products + tile_rows + count * per_block))
 
     if rows is not None:
         left = rows % height

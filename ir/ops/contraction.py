@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from bireme.ir.dims import Dim
-from bireme.ir.dtypes import NUMERIC
+from bireme.ir.dims import Dim, ceildiv
+from bireme.ir.dtypes import NUMERIC, DType
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
 from bireme.ir.ops._numeric import widen
 from bireme.ir.ops._rules import (
@@ -33,48 +34,77 @@ from bireme.ir.ops.shape import pack, unpack
 from bireme.ir.types import TensorType
 from bireme.ir.winograd import POINTS, TAPS, transforms
 
+_HALVES = (DType.BF16, DType.F16)
+
+
+def _result_dtype(t: Typing) -> DType:
+    """Element type of the result: that of the operands, or the one that sums are made in."""
+    dtype = same_dtype(t, t.types)
+    at_least(t, "pair", 1)
+    if not t.attrs["wide"]:
+        return dtype
+    if dtype not in _HALVES:
+        raise t.fail(f"wide needs operands of float16 or bfloat16; found {dtype}", "BM2003")
+    return DType.F32
+
 
 def _matmul_type(t: Typing) -> Sequence[TensorType]:
     a, b = t.types
-    dtype = same_dtype(t, t.types)
+    dtype = _result_dtype(t)
     at_least(t, "block", 1)
     rank_at_least(t, a, 2, "a")
     if t.attrs["block"] > 1:
-        return [_packed_matmul_type(t, a, b)]
+        return [_packed_matmul_type(t, dtype, a, b)]
+    if t.attrs["pair"] > 1:
+        raise t.fail("pair needs a block above 1", "BM1006")
     rank_at_least(t, b, 2, "b")
     t.same(a.shape[-1], b.shape[-2], f"inner sizes of {a} and {b}")
     batch = t.broadcast(a.shape[:-2], b.shape[:-2])
     return [TensorType(dtype, (*batch, a.shape[-2], b.shape[-1]))]
 
 
-def _packed_matmul_type(t: Typing, a: TensorType, b: TensorType) -> TensorType:
-    block, columns = t.attrs["block"], t.attrs["columns"]
+def _packed_matmul_type(t: Typing, dtype: DType, a: TensorType, b: TensorType) -> TensorType:
+    block, columns, pair = t.attrs["block"], t.attrs["columns"], t.attrs["pair"]
     at_least(t, "columns", 1)
-    has_rank(t, b, 3, "packed b")
-    t.same(a.shape[-1], b.shape[1], f"inner sizes of {a} and packed {b}")
-    t.same(b.shape[2], block, f"last size of packed {b} against block")
+    has_rank(t, b, 3 if pair == 1 else 4, "packed b")
+    inner = ceildiv(a.shape[-1], pair)
+    t.same(inner, b.shape[1], f"inner sizes of {a} and packed {b}")
+    if pair > 1:
+        t.same(b.shape[3], pair, f"last size of packed {b} against pair")
+    t.same(b.shape[2], block, f"columns in a block of packed {b} against block")
     t.same(b.shape[0], -(-columns // block), f"blocks of {b} for {columns} columns")
-    return a.with_shape((*a.shape[:-1], columns))
+    return TensorType(dtype, (*a.shape[:-1], columns))
 
 
 def _matmul_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     a, b = inputs
     if attrs["block"] > 1:
+        b = unpair(b) if attrs["pair"] > 1 else b
         blocks, inner, block = b.shape
-        b = np.moveaxis(b, 0, 1).reshape(inner, blocks * block)[:, : attrs["columns"]]
-    return [np.matmul(widen(a), widen(b)).astype(a.dtype, copy=False)]
+        b = np.moveaxis(b, 0, 1).reshape(inner, blocks * block)[: a.shape[-1], : attrs["columns"]]
+    return [np.matmul(widen(a), widen(b)).astype(_result_type(a, attrs), copy=False)]
+
+
+def unpair(weights: Array) -> Array:
+    """`[..., inner / pair, block, pair]` as `[..., inner, block]`."""
+    *outer, inner, block, pair = weights.shape
+    return np.moveaxis(weights, -1, -2).reshape(*outer, inner * pair, block)
+
+
+def _result_type(operand: Array, attrs: Attrs) -> np.dtype[Any]:
+    return np.dtype(np.float32) if attrs["wide"] else operand.dtype
 
 
 def _conv_type(t: Typing) -> Sequence[TensorType]:
     x, w = t.types
-    dtype = same_dtype(t, t.types)
+    dtype = _result_dtype(t)
     for name in ("groups", "in_block", "out_block"):
         at_least(t, name, 1)
     rank = len(t.attrs["strides"])
     check_window(t, rank)
     if t.attrs["out_block"] > 1:
-        return [_blocked_conv_type(t, x, w, rank)]
-    for name in ("in_block", "winograd"):
+        return [_blocked_conv_type(t, dtype, x, w, rank)]
+    for name in ("in_block", "winograd", "pair"):
         if t.attrs[name] > 1:
             raise t.fail(f"{name} needs an out_block above 1", "BM1006")
     has_rank(t, x, rank + 2, "x")
@@ -85,8 +115,11 @@ def _conv_type(t: Typing) -> Sequence[TensorType]:
     return [TensorType(dtype, (x.shape[0], w.shape[0], *counts))]
 
 
-def _blocked_conv_type(t: Typing, x: TensorType, w: TensorType, rank: int) -> TensorType:
+def _blocked_conv_type(
+    t: Typing, dtype: DType, x: TensorType, w: TensorType, rank: int
+) -> TensorType:
     inner, outer, groups = t.attrs["in_block"], t.attrs["out_block"], t.attrs["groups"]
+    pair = t.attrs["pair"]
     plain = inner == 1
     has_rank(t, x, rank + (2 if plain else 3), "x")
     if not plain:
@@ -101,14 +134,18 @@ def _blocked_conv_type(t: Typing, x: TensorType, w: TensorType, rank: int) -> Te
         t.same(x.shape[1], w.shape[0], f"channel blocks of {x} and of filters {w}")
         kernel = w.shape[1:-1]
     else:
+        if pair > 1:
+            has_rank(t, w, rank + 5, "w")
+            t.same(w.shape[-1], pair, f"last size of {w} against pair")
+            w = w.with_shape((*w.shape[:-3], w.shape[-3] * pair, w.shape[-2]))
         has_rank(t, w, rank + 4, "w")
-        t.same(w.shape[-2], inner, f"last size but one of {w} against in_block")
-        t.same(w.shape[-1], outer, f"last size of {w} against out_block")
+        t.same(w.shape[-2], inner, f"channels in a block of {w} against in_block")
+        t.same(w.shape[-1], outer, f"filters in a block of {w} against out_block")
         t.same(x.shape[1], w.shape[1] * groups, f"channel blocks of {x} and of filters {w}")
         multiple(t, w.shape[0], groups, f"filter blocks of {w} in groups")
         kernel = w.shape[2:-2]
     counts = window_counts(t, x.shape[2 : 2 + rank], kernel)
-    return TensorType(x.dtype, (x.shape[0], w.shape[0], *counts, outer))
+    return TensorType(dtype, (x.shape[0], w.shape[0], *counts, outer))
 
 
 def _winograd_kernel(t: Typing, x: TensorType, w: TensorType) -> Sequence[Dim]:
@@ -157,22 +194,24 @@ def _conv_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
     x, w = map(widen, inputs)
     window = (attrs["strides"], attrs["pads"], attrs["dilations"])
     inner, outer, groups = attrs["in_block"], attrs["out_block"], attrs["groups"]
+    result = _result_type(inputs[0], attrs)
     if outer == 1:
-        return [convolve(x, w, *window, groups).astype(inputs[0].dtype, copy=False)]
+        return [convolve(x, w, *window, groups).astype(result, copy=False)]
     if inner > 1:
         x = unpack(x, x.shape[1] * inner)
     if attrs["winograd"]:
-        result = pack(_winograd(x, w, attrs["winograd"]), outer)
-        return [result.astype(inputs[0].dtype, copy=False)]
+        packed = pack(_winograd(x, w, attrs["winograd"]), outer)
+        return [packed.astype(result, copy=False)]
     if w.ndim == len(attrs["strides"]) + 2:
         w = np.moveaxis(w, -1, 1)
         w = w.reshape(w.shape[0] * outer, 1, *w.shape[2:])
         groups = w.shape[0]
     else:
         # [O/ob, C/ib, *K, ib, ob] -> [O/ob, ob, C/ib, ib, *K]
+        w = unpair(w) if attrs["pair"] > 1 else w
         w = np.moveaxis(w, (-1, -2), (1, 3))
         w = w.reshape(w.shape[0] * outer, w.shape[2] * inner, *w.shape[4:])
-    return [pack(convolve(x, w, *window, groups), outer).astype(inputs[0].dtype, copy=False)]
+    return [pack(convolve(x, w, *window, groups), outer).astype(result, copy=False)]
 
 
 def _winograd(x: Array, w: Array, tile: int) -> Array:
@@ -242,6 +281,7 @@ def _conv_transpose_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence
 
 
 _GROUPS = Attr("groups", AttrKind.INT, 1, "groups of channels that do not see each other")
+_WIDE = Attr("wide", AttrKind.BOOL, False, "float16 or bfloat16 operands, a float32 result")
 
 OPS = (
     OpDef(
@@ -254,6 +294,14 @@ OPS = (
             Attr(
                 "columns", AttrKind.INT, 0, "columns of a packed `b`; the last block may hold more"
             ),
+            Attr(
+                "pair",
+                AttrKind.INT,
+                1,
+                "above 1: so many rows of a packed `b` stand together, [columns / block, inner / "
+                "pair, block, pair]",
+            ),
+            _WIDE,
         ),
         infer=_matmul_type,
         reference=_matmul_reference,
@@ -278,6 +326,14 @@ OPS = (
                 0,
                 "m above 0: `w` is transformed for tiles of m × m outputs",
             ),
+            Attr(
+                "pair",
+                AttrKind.INT,
+                1,
+                "above 1: so many input channels of a blocked `w` stand together, [..., in_block / "
+                "pair, out_block, pair]",
+            ),
+            _WIDE,
         ),
         infer=_conv_type,
         reference=_conv_reference,
