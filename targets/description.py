@@ -41,7 +41,6 @@ class Description:
     target: str
     chip: str
     levels: tuple[InstructionSet, ...]
-    reduced_levels: tuple[InstructionSet, ...]
     channel_block: int
     cores: int
     l1_bytes: int
@@ -49,6 +48,7 @@ class Description:
     l3_bytes: int
     gflops_core: float
     memory_gbs: float
+    reduced_levels: tuple[InstructionSet, ...] = ()
 
     def level(self, name: str) -> InstructionSet:
         """The level of this name, which must be one of the target's."""
@@ -58,4 +58,4 @@ class Description:
     @property
     def multiplies_bf16(self) -> bool:
         """Whether the best processors it is for have dot products of bfloat16."""
-        return "dot_bf16" in self.reduced_levels[0].instructions
+        return any("dot_bf16" in level.instructions for level in self.reduced_levels)
