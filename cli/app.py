@@ -42,6 +42,13 @@ Constant = Annotated[
     list[str] | None,
     typer.Option("--constant", help="Freeze an input to data: NAME=FILE.npy."),
 ]
+Specialize = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Add kernels made for these sizes, chosen at run time: seq=16,64,128. Several "
+        "symbols are combined (batch=1,seq=16,64); several options are not."
+    ),
+]
 
 
 @app.command()
@@ -51,13 +58,7 @@ def compile(
     target: Target = "x86",
     dim: Dim = None,
     constant: Constant = None,
-    specialize: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Add kernels made for these sizes, chosen at run time: seq=16,64,128. Several "
-            "symbols are combined (batch=1,seq=16,64); several options are not."
-        ),
-    ] = None,
+    specialize: Specialize = None,
     records: Annotated[
         list[Path] | None, typer.Option(help="Tuning records to use, made by `bireme tune`.")
     ] = None,
@@ -114,6 +115,7 @@ def check(
     ] = "all",
     dim: Dim = None,
     constant: Constant = None,
+    specialize: Specialize = None,
     html: Html = None,
     json: Json = False,
 ) -> None:
@@ -121,7 +123,7 @@ def check(
     from bireme.cli.check import run
 
     with reporting_errors(json):
-        raise typer.Exit(run(model, target, dim, constant, html, json))
+        raise typer.Exit(run(model, target, dim, constant, specialize, html, json))
 
 
 @app.command()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bireme._check import Check, NodeCheck, check
 from bireme.cli.html import Cell, Table, page
-from bireme.cli.options import parse_constants, parse_dims
+from bireme.cli.options import parse_choices, parse_constants, parse_dims
 from bireme.cli.output import FAULT, megabytes, print_json, print_table, quantity
 from bireme.codegen.files import write_file
 from bireme.codegen.survey import Placement, Survey
@@ -15,10 +16,12 @@ from bireme.codegen.survey import Placement, Survey
 _NODE = ("node", "operator", "types", "operations", "bytes", "memory")
 _REFUSED = ("node", "operator", "opset", "target", "code", "reason", "what to do")
 _TOTAL = (
-    "target", "compilable", "kernels", "launches", "operations", "moved", "arena", "weights",
-    "scratch a thread",
+    "target", "compilable", "kernels", "launches", "versions", "operations", "moved", "arena",
+    "weights", "scratch a thread",
 )  # fmt: skip
-_LAUNCH = ("launch", "kernel", "template", "nodes", "ops", "operations", "bytes", "arena")
+_LAUNCH = (
+    "launch", "kernel", "template", "versions", "nodes", "ops", "operations", "bytes", "arena",
+)  # fmt: skip
 
 
 def run(
@@ -26,11 +29,18 @@ def run(
     target: str,
     dims: list[str] | None,
     constants: list[str] | None,
+    specialize: list[str] | None,
     html: Path | None,
     json: bool,
 ) -> int:
     """Prints where every node would run and what cannot be compiled; gives the exit code."""
-    found = check(model, target, dims=parse_dims(dims), constants=parse_constants(constants))
+    found = check(
+        model,
+        target,
+        dims=parse_dims(dims),
+        constants=parse_constants(constants),
+        specialize=parse_choices(specialize),
+    )
     if html:
         write_file(html, _page(model.name, found).encode())
     if json:
@@ -66,7 +76,7 @@ def _print(found: Check) -> None:
     print()
     print_table("", _TOTAL, [_totals(found, survey) for survey in found.surveys])
     if found.sizes:
-        print("estimated at", ", ".join(f"{name}={size}" for name, size in found.sizes.items()))
+        print("estimated at", _sizes(found.sizes, "="))
     print(_verdict(found))
 
 
@@ -120,6 +130,10 @@ def _refused(found: Check) -> list[tuple[str, ...]]:
     ]
 
 
+def _sizes(sizes: Mapping[str, int], equals: str) -> str:
+    return ", ".join(f"{name}{equals}{size}" for name, size in sizes.items())
+
+
 def _totals(found: Check, survey: Survey) -> tuple[str, ...]:
     launches = survey.launches
     return (
@@ -127,6 +141,7 @@ def _totals(found: Check, survey: Survey) -> tuple[str, ...]:
         "yes" if found.compilable_for(survey) else "no",
         str(survey.kernels),
         str(len(launches)),
+        str(sum(len(launch.versions) for launch in launches)),
         quantity(sum(launch.operations for launch in launches)),
         megabytes(sum(launch.bytes for launch in launches)),
         megabytes(survey.arena_bytes),
@@ -232,7 +247,7 @@ def _page(name: str, found: Check) -> str:
             for s in found.surveys
         ),
     ]
-    sizes = ", ".join(f"{symbol} = {size}" for symbol, size in found.sizes.items())
+    sizes = _sizes(found.sizes, " = ")
     facts = [
         ("operations", quantity(found.operations)),
         ("estimated at", sizes or "fixed sizes"),
@@ -246,6 +261,7 @@ def _launch_rows(survey: Survey) -> list[list[Cell | str]]:
             Cell(f"#{number}", number),
             str(launch.kernel),
             launch.template,
+            "; ".join(_sizes(sizes, "=") for sizes in launch.versions),
             ", ".join(launch.nodes),
             ", ".join(launch.ops),
             Cell(quantity(launch.operations), launch.operations),

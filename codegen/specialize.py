@@ -56,7 +56,8 @@ def _check(graph: Graph, name: str, sizes: Sequence[int]) -> None:
 
 class Specialization:
     """The versions that a lowered graph is to have. `specs` are their kernels, to be numbered from
-    the end of the graph's own on.
+    the end of the graph's own on; `chosen` has the kernels of each launch's versions and the sizes
+    that they are for, by the instruction's number.
     """
 
     def __init__(self, lowered: Lowered, wanted: Sequence[Sizes]) -> None:
@@ -64,11 +65,10 @@ class Specialization:
         self._first = len(lowered.specs)
         self._known = {spec.key: number for number, spec in enumerate(lowered.specs)}
         self.specs: list[KernelSpec] = []
-        # Of each launch: kernels and the sizes they are for.
-        self._chosen: dict[int, list[tuple[int, Sizes]]] = {}
+        self.chosen: dict[int, list[tuple[int, Sizes]]] = {}
         for number, kernel in lowered.launches.items():
             launch = lowered.plan.instructions[number]
-            self._chosen[number] = self._choose(launch, kernel, wanted)
+            self.chosen[number] = self._choose(launch, kernel, wanted)
 
     def _choose(
         self, launch: Instruction, kernel: Op, wanted: Sequence[Sizes]
@@ -100,7 +100,7 @@ class Specialization:
         """
         kept: dict[int, int] = {}
         count = 0
-        for number, chosen in self._chosen.items():
+        for number, chosen in self.chosen.items():
             launch = self._lowered.plan.instructions[number]
             versions = []
             for kernel, sizes in chosen:

@@ -19,7 +19,8 @@ from bireme.codegen.compiler import prepare, refusals
 from bireme.codegen.cost import bytes_moved, operations
 from bireme.codegen.kernel import Emitted
 from bireme.codegen.lower import Lowered
-from bireme.codegen.work import fill_launches
+from bireme.codegen.specialize import Choices, Sizes, Specialization, combinations
+from bireme.codegen.work import fill_launches, scratch_of
 from bireme.ir import BiremeError, Block, Graph, Op, evaluate
 from bireme.ir.views import location_names
 from bireme.targets.registry import Target
@@ -39,7 +40,8 @@ class Launch:
     `kernel` numbers the code, which equal launches share; `template` is its loop shape. `nodes`
     are the model's names, `ops` the dialect's. `operations` and `bytes` are of the whole run, loops
     counted as often as they turn (a `while` once); `live_bytes` is what the arena holds meanwhile,
-    `workspace` scratch bytes for each thread.
+    `workspace` scratch bytes for each thread. `versions` are the sizes that get a kernel of their
+    own, unless its code turns out to be that of `kernel`.
     """
 
     kernel: int
@@ -50,6 +52,7 @@ class Launch:
     bytes: int
     live_bytes: int
     workspace: int
+    versions: tuple[Sizes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,21 +112,28 @@ class Survey:
         return sorted(self.places)
 
 
-def survey(graph: Graph, target: Target, known: Emissions | None = None) -> Survey:
+def survey(
+    graph: Graph,
+    target: Target,
+    known: Emissions | None = None,
+    specialize: Sequence[Choices] = (),
+) -> Survey:
     """What would become of `graph` on `target`. `graph` is not changed; `known` as in
-    `emit_kernels`.
+    `emit_kernels`, `specialize` as in `combinations`, which raises BM6002.
     """
+    wanted = combinations(graph, specialize)
     try:
         lowered, _ = prepare(graph, target)
     except BiremeError as error:
         return Survey(target.name, errors=list(error.parts))
-    emitted, faults = emit_kernels(lowered.specs, target, known)
-    errors = refusals(lowered, faults)
-    found = Survey(target.name, kernels=len(lowered.specs), errors=errors)
+    special = Specialization(lowered, wanted)
+    emitted, faults = emit_kernels([*lowered.specs, *special.specs], target, known)
+    errors = refusals(lowered, faults) or list(faults.values())
+    found = Survey(target.name, kernels=len(emitted), errors=errors)
     sizes = hints(lowered.graph)
-    launches, numbers = _launches(lowered, emitted, sizes)
+    launches, numbers = _launches(lowered, special, emitted, sizes)
     found = replace(found, launches=launches, places=_places(lowered, emitted, numbers, errors))
-    return found if errors else _with_memory(found, lowered, emitted)
+    return found if errors else _with_memory(found, lowered, special, emitted)
 
 
 def hints(graph: Graph) -> dict[str, int]:
@@ -152,7 +162,10 @@ def names_of(op: Op) -> list[str]:
 
 
 def _launches(
-    lowered: Lowered, emitted: Sequence[Sequence[Emitted]], sizes: Mapping[str, int]
+    lowered: Lowered,
+    special: Specialization,
+    emitted: Sequence[Sequence[Emitted]],
+    sizes: Mapping[str, int],
 ) -> tuple[list[Launch], dict[Op, int]]:
     """All launches in the order of the plan, and the number of each kernel op's."""
     times = dict(repeated(lowered.graph.body, sizes))
@@ -172,6 +185,7 @@ def _launches(
                 evaluate(bytes_moved(op), sizes) * times[op],
                 0,
                 0,
+                tuple(own for _, own in special.chosen[instruction]),
             )
         )
     return launches, numbers
@@ -208,16 +222,32 @@ def _merged(parts: Sequence[Placement]) -> Placement:
     )
 
 
-def _with_memory(found: Survey, lowered: Lowered, emitted: Sequence[Sequence[Emitted]]) -> Survey:
+def _with_memory(
+    found: Survey,
+    lowered: Lowered,
+    special: Specialization,
+    emitted: Sequence[Sequence[Emitted]],
+) -> Survey:
     plan, sizes = lowered.plan, hints(lowered.graph)
-    fill_launches(plan, [[level.work for level in kernel] for kernel in emitted])
+    works = [[level.work for level in kernel] for kernel in emitted]
+    fill_launches(plan, works)
+
+    def scratch(instruction: int) -> int:
+        """Of the launch, whichever of its versions runs."""
+        launch = plan.instructions[instruction]
+        own = [
+            evaluate(scratch_of(launch, works[kernel]), {**sizes, **fixed})
+            for kernel, fixed in special.chosen[instruction]
+        ]
+        return max([evaluate(launch.workspace, sizes), *own])
+
     place_arena(plan)
     live = live_bytes(plan)
     launches = [
         replace(
             launch,
             live_bytes=live[instruction],
-            workspace=evaluate(plan.instructions[instruction].workspace, sizes),
+            workspace=scratch(instruction),
         )
         for launch, instruction in zip(found.launches, sorted(lowered.launches), strict=True)
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bireme.codegen.build import Emissions
 from bireme.codegen.cost import bytes_moved, operations
+from bireme.codegen.specialize import Choices
 from bireme.codegen.survey import Placement, Survey, hints, names_of, repeated, survey
 from bireme.frontend import onnx
 from bireme.frontend.onnx import NodeReport
@@ -79,16 +80,19 @@ def check(
     *,
     dims: Mapping[str, int | range] | None = None,
     constants: Mapping[str, Array] | None = None,
+    specialize: Choices | Sequence[Choices] = (),
 ) -> Check:
     """Says of every node of an ONNX model whether and how it would run, without compiling.
 
-    `target` is one target, or `all`; `dims` and `constants` as in `compile`. What `check` refuses,
-    `compile` refuses, for the same reason. Raises BiremeError for faults of the whole model.
+    `target` is one target, or `all`; `dims`, `constants` and `specialize` as in `compile`. What
+    `check` refuses, `compile` refuses, for the same reason. Raises BiremeError for faults of the
+    whole model.
     """
     targets = matching(target)
     graph, reports = onnx.load_partly(model, dims=dims, constants=constants)
     known: Emissions = {}
-    surveys = [survey(graph, each, known) for each in targets]
+    choices = [specialize] if isinstance(specialize, Mapping) else specialize
+    surveys = [survey(graph, each, known, choices) for each in targets]
     costs = _Costs(graph)
     nodes = [
         NodeCheck(r, *costs.of(r.name), {s.target: _place(r, s) for s in surveys}) for r in reports

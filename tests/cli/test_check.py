@@ -98,6 +98,26 @@ def test_figures_are_those_of_the_compiled_model(path):
     assert nodes["the_shape"]["live_bytes"] == 0
 
 
+def test_sizes_to_specialize_for_add_kernels_as_they_do_when_compiled(path):
+    found = checked(path, "--target", "x86:znver4", "--specialize", "batch=4096,5")
+    (survey,) = found["targets"]
+    options = replace(OPTIONS, specialize=[{"batch": [4096, 5]}])
+    report = bm.compile(path, "x86:znver4", options=options).report
+    assert report is not None
+    (plain,) = checked(path, "--target", "x86:znver4")["targets"]
+    assert plain["kernels"] < survey["kernels"] == report.kernels
+    versions = [sizes for launch in survey["launches"] for sizes in launch["versions"]]
+    assert len(versions) == report.versions > 0
+    assert all(sizes == {"batch": 4096} for sizes in versions)
+    assert all(launch["versions"] == [] for launch in plain["launches"])
+    assert survey["arena_bytes"] == report.arena_bytes
+    result = call("check", path, "--specialize", "seq=1", "--json")
+    assert result.exit_code == 1
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "BM6002"
+    assert "known: batch" in error["message"]
+
+
 def test_estimates_are_made_at_the_hints_or_the_sizes_given(path):
     assert checked(path)["sizes"] == {"batch": 1}
     few, many = (checked(path, "--dim", f"batch={size}") for size in (2, 20))
