@@ -12,7 +12,7 @@ from bireme.codegen.container import pack, round_up
 from bireme.codegen.link import Image
 from bireme.codegen.plan import Plan, Version
 from bireme.codegen.scalars import Scalars
-from bireme.ir import DType
+from bireme.ir import Dim, DType
 from bireme.runtime import schema
 
 _WEIGHT_ALIGNMENT = 64
@@ -77,7 +77,7 @@ def _plan_table(
     root.images = _images(images)
     root.loops = plan.loops
     root.instructions = [_instruction(i, scalars) for i in plan.instructions]
-    root.sources = [_fill(schema.SourceT(), op=s.op, node=s.node) for s in plan.sources]
+    root.sources = [_fill(schema.SourceT(), **vars(s)) for s in plan.sources]
     root.constraints = [
         _fill(schema.ConstraintT(), a=scalars.of(c.a), b=scalars.of(c.b), source=c.source)
         for c in plan.checks
@@ -117,7 +117,7 @@ def _tensor(tensor: Any, scalars: Scalars, weight_offset: int | None) -> Any:
         viewOffset=scalars.of(tensor.view_offset),
         loop=tensor.loop,
         loopStride=scalars.of(tensor.loop_stride),
-        capacity=-1 if tensor.capacity is None else scalars.of(tensor.capacity),
+        capacity=_optional(tensor.capacity, scalars),
     )
 
 
@@ -158,7 +158,13 @@ def _instruction(row: Any, scalars: Scalars) -> Any:
         bound=scalars.of(row.bound),
         stream=row.stream,
         seed=row.seed,
+        operations=_optional(row.operations, scalars),
+        moved=_optional(row.moved, scalars),
     )
+
+
+def _optional(dim: Dim | None, scalars: Scalars) -> int:
+    return -1 if dim is None else scalars.of(dim)
 
 
 def _version(version: Version, scalars: Scalars) -> Any:

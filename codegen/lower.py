@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bireme.codegen.cost import nanoseconds
+from bireme.codegen.classes import class_of, form_of
+from bireme.codegen.cost import bytes_moved, nanoseconds, operations
 from bireme.codegen.inplace import overwritable
 from bireme.codegen.plan import Instruction, Plan, SizeCheck, Source, Tensor
 from bireme.codegen.spec import KernelSpec, kernel_spec
@@ -237,7 +238,8 @@ class _Lowering:
         if number == len(self.specs):
             self.specs.append(spec)
             self._overwritable.append(overwritable(op))
-        source = Source("+".join(self._check_inner_sizes(op)), op.node)
+        ops = "+".join(self._check_inner_sizes(op))
+        source = Source(ops, op.node, class_of(op), form_of(op))
         inputs = [self.tensors[v] for v in op.operands]
         overwrites = tuple(
             (results[0], inputs[place])
@@ -252,6 +254,8 @@ class _Lowering:
                 args=(*inputs, *results),
                 dims=tuple(symbol(name) for name in spec.symbols),
                 cost=nanoseconds(op),
+                operations=operations(op),
+                moved=bytes_moved(op),
                 overwrites=overwrites,
             )
         )

@@ -75,14 +75,21 @@ class Instruction:
     bound: Dim = 0
     stream: int = 0
     seed: int = 0
+    # What a launch does, for profiles: arithmetic operations, and bytes read and written.
+    operations: Dim | None = None
+    moved: Dim | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """What an instruction does and the model's own names of it."""
+    """What an instruction does and the model's own names of it; for profiles its class and size
+    (`bireme.codegen.classes`).
+    """
 
     op: str
     node: str
+    kind: str = ""
+    form: str = ""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ __all__ = [
     "RuntimeFault",
     "Session",
     "TensorInfo",
+    "TraceEvent",
     "error_table",
     "pool_threads",
 ]
@@ -105,7 +106,11 @@ class ProfileEntry:
         kernel: name of the kernel, or ``""`` if the instruction launches none.
         kind: kind of the kernel, or ``"copy"``, ``"jump"``, ``"loop"``.
         calls: how often it ran.
-        nanoseconds: in all, on the calling thread's clock.
+        nanoseconds: in all, as the calling thread sees it.
+        operations: arithmetic operations in all, a multiply-add is two; -1: the artefact does not
+            say.
+        bytes: read and written in all, each tensor once; -1: the artefact does not say.
+        tasks: independent units of work of the last call.
     """
 
     op: str
@@ -114,6 +119,25 @@ class ProfileEntry:
     kind: str
     calls: int
     nanoseconds: int
+    operations: int
+    bytes: int
+    tasks: int
+
+
+@dataclass(frozen=True)
+class TraceEvent:
+    """What one thread did of an instruction.
+
+    Attributes:
+        instruction: its index in the plan, as in :meth:`Session.profile`.
+        worker: 0 for the thread that called `run`, else a thread of the pool.
+        begin, end: nanoseconds of the monotonic clock.
+    """
+
+    instruction: int
+    worker: int
+    begin: int
+    end: int
 
 
 class Model:
@@ -169,6 +193,8 @@ class Session:
         threads: most threads a run uses, the caller's included; None: all of the pool.
         profile: measure every instruction, for :meth:`profile`.
         seed: see :attr:`seed`; None: one from the operating system.
+        cpu_time: measure the processor time of the thread that calls `run`, not what passes.
+        trace: with ``profile``, keep this many events of each run, for :meth:`trace`.
 
     Raises:
         RuntimeFault: BM5001, there is not enough memory.
@@ -180,11 +206,15 @@ class Session:
         threads: int | None = None,
         profile: bool = False,
         seed: int | None = None,
+        trace: int = 0,
+        cpu_time: bool = False,
     ) -> None:
         if threads is not None and threads < 1:
             raise _fault("bad_argument", f"threads is {threads}, it must be at least 1 or None")
         self.model = model
-        self._native = _native.Session(model._native, threads or 0, profile)
+        self._native = _native.Session(
+            model._native, threads or 0, (2 if cpu_time else 1) if profile else 0, trace
+        )
         self._input_names = [info.name for info in model.inputs]
         if seed is not None:
             self.seed = seed
@@ -255,6 +285,11 @@ class Session:
     def profile(self) -> list[ProfileEntry]:
         """Time of every instruction so far, in the order of the plan; empty without ``profile``."""
         return [ProfileEntry(*row) for row in self._native.profile()]
+
+    def trace(self) -> tuple[list[TraceEvent], int]:
+        """Events of the last run in order of their end, and how many found no room."""
+        events, missed = self._native.trace()
+        return [TraceEvent(*event) for event in events], missed
 
 
 def error_table() -> list[tuple[str, str, str, str]]:

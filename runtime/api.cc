@@ -172,7 +172,11 @@ int32_t bireme_session_create(bireme_model* model, const bireme_session_options*
     const bireme_session_options chosen = take(options, BIREME_SESSION_OPTIONS_INIT);
     Session* created = nullptr;
     BIREME_TRY(
-        Session::create(*inside(model), chosen.threads, chosen.profile != 0, &created, fault));
+        Session::create(*inside(model), chosen.threads, chosen.profile, &created, fault));
+    if (chosen.profile && chosen.trace && !created->trace().create(chosen.trace)) {
+      destroy_object(created);
+      return fail(fault, Code::out_of_memory, "for a trace of %u events", chosen.trace);
+    }
     *session = static_cast<bireme_session*>(created);
     return Code::ok;
   });
@@ -244,6 +248,17 @@ int32_t bireme_session_profile(const bireme_session* session, uint32_t index,
     give(result, entry);
     return Code::ok;
   });
+}
+
+const bireme_trace_event* bireme_session_trace(const bireme_session* session, uint32_t* count,
+                                               uint64_t* missed) {
+  const bool traced = session && inside(session)->trace().active();
+  const uint64_t added = traced ? inside(session)->trace().added() : 0;
+  const uint64_t room = traced ? inside(session)->trace().room() : 0;
+  const uint64_t kept = added < room ? added : room;
+  if (count) *count = static_cast<uint32_t>(kept);
+  if (missed) *missed = added - kept;
+  return traced ? inside(session)->trace().events() : nullptr;
 }
 
 int32_t bireme_pool_set(const bireme_pool_options* options, bireme_status* status) {

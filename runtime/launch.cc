@@ -38,9 +38,27 @@ bool take_piece(Shared& shared, int64_t* begin, int64_t* end) {
   return true;
 }
 
+// An event from here to the end of its life, if the launch is traced.
+class Traced {
+ public:
+  Traced(const Launch& launch, uint32_t worker)
+      : launch_(launch), worker_(worker), begin_(launch.trace ? now() : 0) {}
+  ~Traced() {
+    if (launch_.trace) launch_.trace->add({launch_.instruction, worker_, begin_, now()});
+  }
+  Traced(const Traced&) = delete;
+  Traced& operator=(const Traced&) = delete;
+
+ private:
+  const Launch& launch_;
+  const uint32_t worker_;
+  const uint64_t begin_;
+};
+
 void run_share(void* context, uint32_t worker) {
   Shared& shared = *static_cast<Shared*>(context);
   const Launch& launch = *shared.launch;
+  const Traced traced(launch, worker);
   uint8_t* workspace = launch.workspace + worker * launch.workspace_stride;
   int64_t begin, end;
   while (take_piece(shared, &begin, &end)) {
@@ -60,6 +78,7 @@ int32_t run_launch(const Launch& launch) {
   if (threads > launch.cost / kWakeNanoseconds) threads = launch.cost / kWakeNanoseconds;
   if (threads <= 1) {
     if (launch.tasks == 0) return 0;
+    const Traced traced(launch, 0);
     return launch.kernel(launch.args, launch.dims, launch.workspace, 0, launch.tasks);
   }
   Shared shared;

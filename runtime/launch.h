@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "code_image.h"
+#include "trace.h"
 
 namespace bireme::internal {
 
@@ -14,10 +15,12 @@ struct Launch {
   void* const* args;
   const int64_t* dims;
   int64_t tasks;
-  int64_t cost;             // nanoseconds of all tasks on one core, an estimate
-  uint8_t* workspace;       // of the first thread
-  size_t workspace_stride;  // bytes from one thread's to the next one's
-  uint32_t threads;         // at most
+  int64_t cost;              // nanoseconds of all tasks on one core, an estimate
+  uint8_t* workspace;        // of the first thread
+  size_t workspace_stride;   // bytes from one thread's to the next one's
+  uint32_t threads;          // at most
+  Trace* trace = nullptr;    // gets an event for each thread that takes part
+  uint32_t instruction = 0;  // for the trace
 };
 
 // Runs all tasks. Returns 0 or the number that one of the failing calls returned; tasks that had

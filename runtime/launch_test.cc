@@ -79,6 +79,44 @@ int32_t fail_at_500(void* const* args, const int64_t*, void*, int64_t begin, int
   return begin <= 500 && 500 < end ? 7 : 0;
 }
 
+TEST(Launch, IsTracedByEveryThreadThatTakesPart) {
+  alignas(64) static uint8_t memory[4 * 128];
+  std::vector<void*> seen(5000);
+  void* args[] = {seen.data()};
+  for (uint32_t threads : {1u, 4u}) {
+    Trace trace;
+    ASSERT_TRUE(trace.create(8));
+    Launch launch = make(note_workspace, args, 5000, kLarge, threads);
+    launch.workspace = memory;
+    launch.workspace_stride = 128;
+    launch.trace = &trace;
+    launch.instruction = 17;
+    EXPECT_EQ(run_launch(launch), 0);
+    ASSERT_GE(trace.added(), 1u);
+    EXPECT_LE(trace.added(), threads);
+    std::vector<int> workers(threads);
+    for (uint64_t i = 0; i < trace.added(); ++i) {
+      const bireme_trace_event& event = trace.events()[i];
+      EXPECT_EQ(event.instruction, 17u);
+      EXPECT_LE(event.begin, event.end);
+      ASSERT_LT(event.worker, threads);
+      EXPECT_EQ(workers[event.worker]++, 0) << "a worker has two events";
+    }
+    EXPECT_EQ(workers[0], 1);
+  }
+}
+
+TEST(Launch, OfATraceThatIsFullOnlyTheNumberIsKept) {
+  Trace trace;
+  ASSERT_TRUE(trace.create(1));
+  trace.add({1, 0, 2, 3});
+  trace.add({4, 0, 5, 6});
+  EXPECT_EQ(trace.added(), 2u);
+  EXPECT_EQ(trace.events()[0].instruction, 1u);
+  trace.clear();
+  EXPECT_EQ(trace.added(), 0u);
+}
+
 TEST(Launch, StopsAtAFault) {
   for (uint32_t threads : {1u, 4u}) {
     std::atomic<int64_t> done{0};

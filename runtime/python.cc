@@ -215,10 +215,11 @@ nb::object as_array(const bireme_tensor& tensor, const nb::capsule& owner) {
 
 class Session {
  public:
-  Session(const Model& model, uint32_t threads, bool profile) {
+  Session(const Model& model, uint32_t threads, uint32_t profile, uint32_t trace) {
     bireme_session_options options = BIREME_SESSION_OPTIONS_INIT;
     options.threads = threads;
-    options.profile = profile ? 1 : 0;
+    options.profile = profile;
+    options.trace = trace;
     bireme_status status = BIREME_STATUS_INIT;
     bireme_session_create(model.get(), &options, &session_, &status);
     check(status);
@@ -274,7 +275,8 @@ class Session {
     return result;
   }
 
-  // Rows (op, node, kernel, kind, calls, nanoseconds), one for each instruction.
+  // Rows (op, node, kernel, kind, calls, nanoseconds, operations, bytes, tasks), one for each
+  // instruction.
   nb::list profile() const {
     nb::list rows;
     for (uint32_t i = 0; i < bireme_session_profile_count(session_); ++i) {
@@ -283,9 +285,21 @@ class Session {
       bireme_session_profile(session_, i, &entry, &status);
       check(status);
       rows.append(nb::make_tuple(entry.op, entry.node, entry.kernel, entry.kind, entry.calls,
-                                 entry.nanoseconds));
+                                 entry.nanoseconds, entry.operations, entry.bytes, entry.tasks));
     }
     return rows;
+  }
+
+  // Rows (instruction, worker, begin, end) of the last run, and how many found no room.
+  nb::tuple trace() const {
+    uint32_t count = 0;
+    uint64_t missed = 0;
+    const bireme_trace_event* events = bireme_session_trace(session_, &count, &missed);
+    nb::list rows;
+    for (uint32_t i = 0; i < count; ++i)
+      rows.append(
+          nb::make_tuple(events[i].instruction, events[i].worker, events[i].begin, events[i].end));
+    return nb::make_tuple(rows, missed);
   }
 
  private:
@@ -319,12 +333,14 @@ NB_MODULE(_native, module) {
       .def("outputs", &Model::outputs)
       .def("describe", &Model::describe);
   nb::class_<Session>(module, "Session")
-      .def(nb::init<const Model&, uint32_t, bool>(), "model"_a, "threads"_a, "profile"_a)
+      .def(nb::init<const Model&, uint32_t, uint32_t, uint32_t>(), "model"_a, "threads"_a,
+           "profile"_a, "trace"_a)
       .def("seed", &Session::seed)
       .def("set_seed", &Session::set_seed, "seed"_a)
       .def("run", &Session::run, "arrays"_a, "dtypes"_a)
       .def("memory", &Session::memory)
-      .def("profile", &Session::profile);
+      .def("profile", &Session::profile)
+      .def("trace", &Session::trace);
   module.def("error_table", &error_table);
   module.def("pool_threads", &bireme_pool_threads);
 }

@@ -8,7 +8,7 @@
 
 namespace bireme::internal {
 
-Code Session::create(Model& model, uint32_t threads, bool profile, Session** session,
+Code Session::create(Model& model, uint32_t threads, uint32_t profile, Session** session,
                      Fault& fault) {
   Session* created = create_object<Session>();
   if (!created) return fail(fault, Code::out_of_memory, "for the session");
@@ -34,13 +34,14 @@ uint32_t Session::root(uint32_t index) const {
   return tensor(index).place() == fb::Place::View ? tensor(index).base() : index;
 }
 
-Code Session::initialise(Model& model, uint32_t threads, bool profile, Fault& fault) {
+Code Session::initialise(Model& model, uint32_t threads, uint32_t profile, Fault& fault) {
   model.retain();
   model_ = &model;
   const uint32_t available = pool_threads();
   threads_ = threads == 0 || threads > available ? available : threads;
   seed_ = new_seed();
 
+  if (profile > 1) clock_ = CLOCK_THREAD_CPUTIME_ID;
   const fb::Plan& plan = model.plan();
   size_t slots = 0, dims = 0, input_dims = 0, output_dims = 0;
   for (const fb::Instruction* instruction : each(plan.instructions())) {
@@ -167,6 +168,8 @@ uint32_t Session::step_time(uint32_t index) const {
       for (uint32_t scalar : each(instruction.dims())) needs(scalar);
       needs(instruction.tasks());
       needs(instruction.cost());
+      if (instruction.operations() >= 0) needs(static_cast<uint32_t>(instruction.operations()));
+      if (instruction.moved() >= 0) needs(static_cast<uint32_t>(instruction.moved()));
       for (const fb::Version* version : each(instruction.versions())) {
         needs(version->tasks());
         for (const fb::Guard* guard : each(version->guards())) needs(guard->scalar());
@@ -272,6 +275,7 @@ Code Session::reserve(Fault& fault) {
     steps_[i].loop = instruction.loop();
     // What a Bind decides does nothing until then.
     steps_[i].tasks = steps_[i].bytes = steps_[i].trip = 0;
+    steps_[i].operations = steps_[i].moved = 0;
     steps_[i].first_argument = static_cast<uint32_t>(slot);
     steps_[i].first_dim = static_cast<uint32_t>(dim);
     dim += length(instruction.dims());
@@ -352,12 +356,18 @@ Code Session::make_step(uint32_t index, Fault& fault) {
       step.entry = model_->kernel(step.kernel);
       step.tasks = sizes_.scalars[version ? version->tasks() : instruction.tasks()];
       step.cost = sizes_.scalars[instruction.cost()];
+      const auto known = [&](int32_t scalar) {
+        return scalar < 0 ? -1 : sizes_.scalars[static_cast<uint32_t>(scalar)];
+      };
+      step.operations = known(instruction.operations());
+      step.moved = known(instruction.moved());
       return step.tasks >= 0 ? Code::ok : bad_size(index, "the number of tasks", step.tasks, fault);
     }
     case fb::Opcode::Copy:
       if (bytes_of(0) > bytes_of(1))
         return bad_size(index, "the room of a copy", bytes_of(1), fault);
       step.bytes = bytes_of(0);
+      step.moved = 2 * step.bytes;
       return Code::ok;
     case fb::Opcode::JumpIfFalse:
       return bytes_of(0) >= 1 ? Code::ok
@@ -453,7 +463,7 @@ uint64_t Session::bookkeeping_bytes() const {
          sizes_.capacity.bytes() + sizes_.trips.bytes() + refreshes_.bytes() + shapes_.bytes() +
          output_shapes_.bytes() + steps_.bytes() + dims_.bytes() + slots_.bytes() + fixed_.bytes() +
          external_.bytes() + moving_.bytes() + moving_of_.bytes() + counters_.bytes() +
-         offsets_.bytes() + external_address_.bytes() + times_.bytes();
+         offsets_.bytes() + external_address_.bytes() + times_.bytes() + trace_.bytes();
 }
 
 void Session::note_peak() {
@@ -486,6 +496,9 @@ void Session::profile(uint32_t index, bireme_profile_entry& entry) const {
   }
   entry.calls = times_[index].calls;
   entry.nanoseconds = times_[index].nanoseconds;
+  entry.operations = times_[index].operations;
+  entry.bytes = times_[index].moved;
+  entry.tasks = steps_[index].tasks;
 }
 
 }  // namespace bireme::internal

@@ -8,13 +8,15 @@
 #include "memory.h"
 #include "model.h"
 #include "status.h"
+#include "trace.h"
 
 namespace bireme::internal {
 
 class Session {
  public:
-  // `threads` 0: as many as the pool has.
-  static Code create(Model& model, uint32_t threads, bool profile, Session** session, Fault& fault);
+  // `threads` 0: as many as the pool has. `profile`: see bireme_session_options.
+  static Code create(Model& model, uint32_t threads, uint32_t profile, Session** session,
+                     Fault& fault);
   ~Session();
 
   // What random numbers depend on. A new seed makes the next run the first.
@@ -30,6 +32,9 @@ class Session {
   void memory(bireme_memory_info& info) const;
   uint32_t profile_count() const { return static_cast<uint32_t>(times_.size()); }
   void profile(uint32_t index, bireme_profile_entry& entry) const;
+  // Of the last run; records nothing until it has room for events.
+  Trace& trace() { return trace_; }
+  const Trace& trace() const { return trace_; }
 
  private:
   template <class T>
@@ -50,6 +55,8 @@ class Session {
     int64_t cost;
     int64_t bytes;  // Copy
     int64_t trip;
+    int64_t operations;      // of a launch, -1: not known; for profiles
+    int64_t moved;           // bytes of memory read and written, -1: not known; for profiles
     uint32_t first_refresh;  // Bind: in refreshes_, up to that of the next Bind
     uint32_t end_refresh;
     uint32_t draws;  // Draw: how many in this run
@@ -69,10 +76,12 @@ class Session {
   struct Time {
     uint64_t calls;
     uint64_t nanoseconds;
+    int64_t operations;
+    int64_t moved;
   };
 
   Session() = default;
-  Code initialise(Model& model, uint32_t threads, bool profile, Fault& fault);
+  Code initialise(Model& model, uint32_t threads, uint32_t profile, Fault& fault);
   Code list_patches(Fault& fault);
   Code list_refreshes(Fault& fault);
   template <class Visit>
@@ -98,6 +107,7 @@ class Session {
   Code bind_tensor(uint32_t index, const bireme_tensor& given, Code too_small, Fault& fault);
   Code execute(Fault& fault);
   Code execute_step(uint32_t index, uint32_t* next, Fault& fault);
+  Code measure_step(uint32_t index, uint32_t* next, Fault& fault);
   Code bind(uint32_t index, Fault& fault);
   Code refresh(const Refresh& what, Fault& fault);
   uint64_t next_key(uint32_t index);
@@ -131,9 +141,11 @@ class Session {
       moving_of_;             // where each loop's part of moving_ starts; one more entry at the end
   Array<Refresh> refreshes_;  // of the first Bind, the second, ...
   Array<int64_t> counters_;
-  Array<int64_t> offsets_;            // of Arena tensors
-  Array<uint8_t*> external_address_;  // of Input and Output tensors, by tensor
-  Array<Time> times_;                 // empty if the session does not profile
+  Array<int64_t> offsets_;             // of Arena tensors
+  Array<uint8_t*> external_address_;   // of Input and Output tensors, by tensor
+  Array<Time> times_;                  // empty if the session does not profile
+  clockid_t clock_ = CLOCK_MONOTONIC;  // of times_
+  Trace trace_;
 
   Block arena_;
   Block workspace_;

@@ -1,7 +1,6 @@
 // Execution of a planned session. Nothing here allocates, except memory for outputs that the caller
 // leaves to the session, the first time and when they grow.
 #include <string.h>
-#include <time.h>
 
 #include "launch.h"
 #include "plan.h"
@@ -11,12 +10,6 @@
 
 namespace bireme::internal {
 namespace {
-
-uint64_t now() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(time.tv_nsec);
-}
 
 Code code_of_fault(int32_t fault) {
   switch (fault) {
@@ -97,19 +90,37 @@ Code Session::bind_tensor(uint32_t index, const bireme_tensor& given, Code too_s
 Code Session::execute(Fault& fault) {
   const PoolRun run(threads_ > 1);
   for (Step& step : steps_) step.draws = 0;
+  trace_.clear();
   const uint32_t count = static_cast<uint32_t>(steps_.size());
   for (uint32_t at = 0; at < count;) {
     uint32_t next = at + 1;
     if (times_.size() == 0) {
       BIREME_TRY(execute_step(at, &next, fault));
     } else {
-      const uint64_t start = now();
-      BIREME_TRY(execute_step(at, &next, fault));
-      times_[at].nanoseconds += now() - start;
-      ++times_[at].calls;
+      BIREME_TRY(measure_step(at, &next, fault));
     }
     at = next;
   }
+  return Code::ok;
+}
+
+Code Session::measure_step(uint32_t index, uint32_t* next, Fault& fault) {
+  const Step& step = steps_[index];
+  // A launch has an event for each thread; run_launch adds them.
+  const bool traced = trace_.active() && step.op != fb::Opcode::Launch;
+  const uint64_t begin = traced ? now() : 0;
+  const uint64_t start = now(clock_);
+  BIREME_TRY(execute_step(index, next, fault));
+  const uint64_t end = now(clock_);
+  if (traced) trace_.add({index, 0, begin, now()});
+  Time& time = times_[index];
+  ++time.calls;
+  time.nanoseconds += end - start;
+  const auto add = [](int64_t& sum, int64_t amount) {
+    if (sum < 0 || amount < 0 || __builtin_add_overflow(sum, amount, &sum)) sum = -1;
+  };
+  add(time.operations, step.operations);
+  add(time.moved, step.moved);
   return Code::ok;
 }
 
@@ -218,6 +229,8 @@ Code Session::launch(const Step& step, uint32_t index, Fault& fault) {
   launch.workspace = workspace_.data();
   launch.workspace_stride = workspace_stride_;
   launch.threads = threads_;
+  launch.trace = trace_.active() ? &trace_ : nullptr;
+  launch.instruction = index;
   const int32_t number = run_launch(launch);
   if (number == 0) return Code::ok;
 

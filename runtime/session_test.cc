@@ -87,7 +87,7 @@ struct Outcome {
 class Program {
  public:
   Program(const PlanBuilder& builder, std::vector<Kernel> kernels, uint32_t threads = 1,
-          bool profile = false)
+          uint32_t profile = 0)
       : file_(builder.artefact()), kernels_(std::move(kernels)) {
     kernels_.push_back(nullptr);  // so that data() is not null
     LoadOptions options;
@@ -663,7 +663,7 @@ TEST(Session, SecondThreadIsToldThatItIsBusy) {
 }
 
 TEST(Session, ProfilesEveryInstruction) {
-  Program program(reversed_rows(), {double_kernel}, 1, true);
+  Program program(reversed_rows(), {double_kernel}, 1, 1);
   for (int i = 0; i < 2; ++i) EXPECT_EQ(program.run({1, 2, 3, 4, 5, 6}, {3, 2}).code, Code::ok);
   ASSERT_EQ(program.session->profile_count(), 3u);
   const uint64_t calls[] = {2, 6, 6};
@@ -677,6 +677,44 @@ TEST(Session, ProfilesEveryInstruction) {
   }
   Program quiet(reversed_rows(), {double_kernel});
   EXPECT_EQ(quiet.session->profile_count(), 0u);
+}
+
+TEST(Session, ProfilesWhatIsKnownOfTheWork) {
+  PlanBuilder b = testing::doubling();
+  const uint32_t n = static_cast<uint32_t>(b.plan.instructions[0]->tasks);
+  b.plan.instructions[0]->operations = static_cast<int32_t>(n);
+  b.plan.instructions[0]->moved = static_cast<int32_t>(b.scalar(fb::ScalarOp::Mul, n, n));
+  Program program(b, {double_kernel}, 1, 1);
+  for (int64_t rows : {1, 2}) {
+    const std::vector<float> x(static_cast<size_t>(rows) * 3, 1.0f);
+    ASSERT_EQ(program.run(x, {rows, 3}).code, Code::ok);
+  }
+  bireme_profile_entry entry = BIREME_PROFILE_ENTRY_INIT;
+  program.session->profile(0, entry);
+  EXPECT_EQ(entry.calls, 2u);
+  EXPECT_EQ(entry.operations, 3 + 6);
+  EXPECT_EQ(entry.bytes, 9 + 36);
+  EXPECT_EQ(entry.tasks, 6);
+
+  Program silent(testing::doubling(), {double_kernel}, 1, 2);
+  ASSERT_EQ(silent.run({1, 2, 3}, {1, 3}).code, Code::ok);
+  silent.session->profile(0, entry);
+  EXPECT_EQ(entry.operations, -1);
+  EXPECT_EQ(entry.bytes, -1);
+}
+
+TEST(Session, TracesTheLastRun) {
+  Program program(reversed_rows(), {double_kernel}, 1, 1);
+  ASSERT_TRUE(program.session->trace().create(100));
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(program.run({1, 2, 3, 4, 5, 6}, {3, 2}).code, Code::ok);
+  const Trace& trace = program.session->trace();
+  ASSERT_EQ(trace.added(), 7u);  // of one run: LoopBegin, and three times Launch and LoopEnd
+  const uint32_t order[] = {0, 1, 2, 1, 2, 1, 2};
+  for (uint32_t i = 0; i < 7; ++i) {
+    EXPECT_EQ(trace.events()[i].instruction, order[i]);
+    EXPECT_EQ(trace.events()[i].worker, 0u);
+    if (i) EXPECT_LE(trace.events()[i - 1].end, trace.events()[i].begin);
+  }
 }
 
 TEST(Session, ManySessionsShareThePool) {

@@ -18,6 +18,8 @@ if(BIREME_BUILD_TESTS)
 
   add_executable(launch_benchmark launch_benchmark.cc)
   target_link_libraries(launch_benchmark PRIVATE bireme_core)
+  add_executable(session_benchmark session_benchmark.cc testing/kernels.cc testing/plan_builder.cc)
+  target_link_libraries(session_benchmark PRIVATE bireme_core)
 
   # Replaces malloc, so it can be no part of another binary and does not mix with sanitizers.
   if(NOT BIREME_SANITIZE)

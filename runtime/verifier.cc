@@ -372,6 +372,11 @@ class Verifier {
     if (time_[instruction.tasks()] > pc || time_[instruction.cost()] > pc ||
         time_[instruction.workspace()] != 0)
       return bad("instruction %u: tasks, cost or workspace is known too late", pc);
+    for (int32_t figure : {instruction.operations(), instruction.moved()})
+      if (figure < -1 || (figure >= 0 && !is_scalar(static_cast<uint32_t>(figure))))
+        return bad("instruction %u: operations or moved bytes are no scalar", pc);
+      else if (figure >= 0 && time_[figure] > pc)
+        return bad("instruction %u: operations or moved bytes are known too late", pc);
     for (const fb::Version* version : each(instruction.versions()))
       BIREME_TRY(this->version(*version, pc));
     return Code::ok;

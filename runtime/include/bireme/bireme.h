@@ -173,10 +173,11 @@ typedef struct bireme_session bireme_session;
 typedef struct bireme_session_options {
   uint32_t struct_bytes;
   uint32_t threads; /* most threads a run uses, the caller's included; 0: the pool's size */
-  uint32_t profile; /* 1: measure every instruction */
+  uint32_t profile; /* 1: measure every instruction; 2: the calling thread's processor time */
+  uint32_t trace;   /* with `profile`: keep this many events of each run, in order of their end */
 } bireme_session_options;
 
-#define BIREME_SESSION_OPTIONS_INIT {sizeof(bireme_session_options), 0, 0}
+#define BIREME_SESSION_OPTIONS_INIT {sizeof(bireme_session_options), 0, 0, 0}
 
 /* Allocates everything the model needs if its sizes are fixed, else at the first run. */
 BIREME_API int32_t bireme_session_create(bireme_model* model, const bireme_session_options* options,
@@ -234,14 +235,32 @@ typedef struct bireme_profile_entry {
   const char* kind; /* kind of kernel, "conv"; or "copy", "jump", "loop", "bind", "check", "draw" */
   uint64_t calls;
   uint64_t nanoseconds;
+  int64_t
+      operations; /* arithmetic operations, a multiply-add is two; -1: the artefact lacks them */
+  int64_t bytes;  /* read and written, each tensor once; -1 likewise */
+  int64_t tasks;  /* independent units of work of the last call */
 } bireme_profile_entry;
 
-#define BIREME_PROFILE_ENTRY_INIT {sizeof(bireme_profile_entry), NULL, NULL, NULL, NULL, 0, 0}
+#define BIREME_PROFILE_ENTRY_INIT \
+  {sizeof(bireme_profile_entry), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0}
 
 /* Number of instructions, 0 for a session made without `profile`. */
 BIREME_API uint32_t bireme_session_profile_count(const bireme_session* session);
 BIREME_API int32_t bireme_session_profile(const bireme_session* session, uint32_t index,
                                           bireme_profile_entry* entry, bireme_status* status);
+
+/* One thread's part in an instruction. Times are nanoseconds of CLOCK_MONOTONIC. */
+typedef struct bireme_trace_event {
+  uint32_t instruction; /* index as for bireme_session_profile */
+  uint32_t worker;      /* 0 is the calling thread */
+  uint64_t begin;
+  uint64_t end;
+} bireme_trace_event;
+
+/* The events of the last run, valid until the next call on the session; NULL without `trace`.
+ * `count` is how many there are, `missed` how many found no room. */
+BIREME_API const bireme_trace_event* bireme_session_trace(const bireme_session* session,
+                                                          uint32_t* count, uint64_t* missed);
 
 /* ---- Worker pool ----------------------------------------------------------------------------- */
 
