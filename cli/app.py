@@ -89,6 +89,50 @@ def compile(
 
 
 @app.command()
+def tune(
+    model: Annotated[
+        Path | None, typer.Argument(help="ONNX model; none to merge databases only.")
+    ] = None,
+    database: Annotated[
+        Path, typer.Option("--database", "-d", help="File of records; new ones are added to it.")
+    ] = Path("records.jsonl"),
+    target: Target = "x86",
+    minutes: Annotated[float, typer.Option(help="How long to search.", min=0.01)] = 10.0,
+    dim: Dim = None,
+    constant: Constant = None,
+    level: Annotated[
+        str | None, typer.Option(help="Instruction set to tune for. Default: this machine's best.")
+    ] = None,
+    threads: Threads = None,
+    seed: Annotated[int, typer.Option(help="Of the candidates and the data.", min=0)] = 0,
+    merge: Annotated[
+        list[Path] | None, typer.Option(help="First add the records of this file to the database.")
+    ] = None,
+    jobs: Jobs = None,
+    cache: Annotated[bool, typer.Option(help="Use the kernel cache.")] = True,
+    cache_dir: Annotated[Path | None, typer.Option(help="Folder of the kernel cache.")] = None,
+    json: Json = False,
+) -> None:
+    """Look for better parameters of a model's kernels on this machine; `compile` uses them.
+
+    Ctrl-C ends the search and keeps what was found; a run that was killed goes on where it was.
+    """
+    from bireme.cli.tune import merge as merge_databases
+    from bireme.cli.tune import run
+
+    if model is None and not merge:
+        raise typer.BadParameter("give a model to tune, or --merge", param_hint="MODEL")
+    with reporting_errors(json):
+        if merge:
+            merge_databases(database, merge, json and model is None)
+        if model is not None:
+            run(
+                model, database, target, minutes, dim, constant, level, threads, seed, jobs, cache,
+                cache_dir, json,
+            )  # fmt: skip
+
+
+@app.command()
 def run(
     artefact: Artefact,
     source: Inputs = None,

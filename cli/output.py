@@ -24,6 +24,7 @@ FAULT, ERROR = 1, 2
 # What the status of a command means to a script; docs/commands.md shows the table.
 EXIT_CODES = (
     ("0", "all commands", "done: compiled, run, all nodes can be compiled, the artefact agrees"),
+    ("0", "`tune`", "done, also when Ctrl-C ended the search: what was found is kept"),
     ("1", "all but `compare`", "the model, its inputs, the artefact or a file are at fault"),
     ("1", "`check`", "some node cannot be compiled for some of the targets asked for"),
     ("1", "`compare`", "the artefact differs from the model beyond the tolerance"),

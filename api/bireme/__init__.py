@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from bireme._check import check
     from bireme._compare import compare
     from bireme._program import Program, compile, load
+    from bireme._tune import tune
     from bireme.ir.errors import BiremeError
 
-__all__ = ["BiremeError", "Program", "check", "compare", "compile", "load", "nn", "zoo"]
+__all__ = ["BiremeError", "Program", "check", "compare", "compile", "load", "nn", "tune", "zoo"]
 
 _HOMES = {
     "BiremeError": "bireme.ir.errors",
@@ -31,6 +32,7 @@ _HOMES = {
     "compare": "bireme._compare",
     "compile": "bireme._program",
     "load": "bireme._program",
+    "tune": "bireme._tune",
 }
 _MODULES = ("nn", "zoo")
 

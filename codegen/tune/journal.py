@@ -97,9 +97,11 @@ def _loaded(line: str) -> Any:
 
 
 def _batches(lines: list[str]) -> Iterator[Batch]:
+    """The batches up to the first line that is none."""
     for line in lines:
-        fields = _loaded(line)
-        if not isinstance(fields, dict):
+        try:
+            fields = json.loads(line)
+            trials = tuple(Trial(**trial) for trial in fields.pop("trials"))
+            yield Batch(trials=trials, **fields)
+        except (ValueError, TypeError, KeyError, AttributeError):
             return
-        trials = tuple(Trial(**trial) for trial in fields.pop("trials"))
-        yield Batch(trials=trials, **fields)

@@ -23,13 +23,15 @@ Interval = tuple[int, int]
 class Bounds:
     """Interval arithmetic over symbols whose ranges are given. `require` narrows those ranges.
 
-    `data_sizes` are the symbols of sizes that the data decides, with the most each can be.
+    `data_sizes` are the symbols of sizes that the data decides, with the most each can be,
+    `equalities` pairs of sizes that are then found to be equal.
     """
 
     def __init__(self, ranges: dict[str, SymbolRange]) -> None:
         self._ranges = ranges
         self._known: dict[DimExpr, Interval] = {}
         self.data_sizes: dict[str, Dim] = {}
+        self.equalities: list[tuple[Dim, Dim]] = []
 
     def add(self, stem: str, most: Dim) -> str:
         """A new symbol, named after `stem`, for a size that the data decides: 0 to `most`."""

@@ -8,6 +8,7 @@ arithmetic thus never reaches the graph, unless its result is used as data.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,14 @@ import numpy as np
 
 from bireme.frontend.onnx.bounds import Bounds
 from bireme.frontend.onnx.inputs import identifier
-from bireme.frontend.onnx.symbolic import Ratio, Symbolic, UndecidedError, object_array, settled
+from bireme.frontend.onnx.symbolic import (
+    UNKNOWN,
+    Ratio,
+    Symbolic,
+    UndecidedError,
+    object_array,
+    settled,
+)
 from bireme.ir import (
     OPS,
     Array,
@@ -29,12 +37,15 @@ from bireme.ir import (
     Op,
     TensorType,
     Value,
+    symbol,
 )
 from bireme.ir.dims import symbols_of
 
 # Results up to this many elements are computed at import; constant folding does the others.
 _FOLD_LIMIT = 1 << 16
 _SYMBOLIC_LIMIT = 1 << 10
+# Elements are followed one by one in tensors up to this size: those that hold shapes.
+_PARTS_LIMIT = 1 << 5
 # Operands may be larger (a row of a table of weights), but not repeated data without memory.
 _OPERAND_LIMIT = 1 << 28
 # These move no data in NumPy.
@@ -46,12 +57,13 @@ class Tensor:
 
     `known` is its data where that is known: an array of the element type, or an object array of
     dimension expressions and numbers. `value` is its place in the graph, if it has one by now.
+    `parts` is its data where only some elements are known, the others UNKNOWN.
     `guess` marks what comes from the stand-in for a refused node's result. `items` is None but for
     a sequence, which has a type only for form's sake; an item that is `stacked` stands for as many
     as it has rows.
     """
 
-    __slots__ = ("guess", "items", "known", "name", "stacked", "type", "value")
+    __slots__ = ("guess", "items", "known", "name", "parts", "stacked", "type", "value")
 
     def __init__(
         self,
@@ -64,6 +76,7 @@ class Tensor:
         self.value = value
         self.known = known
         self.name = name
+        self.parts: Array | None = None
         self.guess = False
         self.items: list[Tensor] | None = None
         self.stacked = False
@@ -84,6 +97,15 @@ class Tensor:
     def array(self) -> Array | None:
         """Its data as numbers, or None."""
         return None if self.known is None or self.known.dtype == object else self.known
+
+    @property
+    def sizes(self) -> list[Dim | None]:
+        """Its elements as dimensions, in order, None for those that are not known. Its shape is."""
+        if self.dims is not None:
+            return list(self.dims)
+        count = math.prod(self.type.static_shape)
+        elements = [UNKNOWN] * count if self.parts is None else self.parts.ravel().tolist()
+        return [e if isinstance(e, int | DimExpr) else None for e in elements]
 
     @property
     def dims(self) -> list[Dim] | None:
@@ -164,7 +186,10 @@ class Emitter:
             if folded is not None:
                 return folded
         made = self._builder.op(name, [self.value(t) for t in tensors], **attrs)
-        return _results(made, tensors)
+        results = _results(made, tensors)
+        if len(results) == 1:
+            results[0].parts = self._parts(name, tensors, made.attrs, results[0].type)
+        return results
 
     def region(
         self, name: str, operands: Sequence[Tensor], blocks: Sequence[Block], **attrs: Any
@@ -193,6 +218,28 @@ class Emitter:
         self._inner_sizes |= set() if self._always else {name}
         (result,) = self.op("prefix", [x, count], symbol=name)
         return result
+
+    def bind(
+        self,
+        counts: Tensor,
+        most: Sequence[Dim],
+        equal: Callable[[list[Dim]], Sequence[Dim]] = lambda _: (),
+    ) -> list[Dim]:
+        """The elements of a scalar or vector as sizes, at most `most`, named for the node.
+
+        `equal` gives pairs of sizes, one by one, that must turn out to be the same.
+        """
+        if counts.dims is not None:
+            return counts.dims
+        stem = identifier(self._node) or "size"
+        names = [self.bounds.add(stem, each) for each in most]
+        self.known_sizes |= set(names)
+        self._inner_sizes |= set() if self._always else set(names)
+        found: list[Dim] = [symbol(name) for name in names]
+        pairs = tuple(equal(found))
+        self.op("bind", [counts], symbols=names, most=tuple(most), equal=pairs)
+        self.bounds.equalities += zip(pairs[::2], pairs[1::2], strict=True)
+        return found
 
     def data_sizes(self, *tensors: TensorType) -> set[str]:
         """Symbols of sizes that the data decides, in types."""
@@ -284,6 +331,22 @@ class Emitter:
             return None
         return [Tensor(types[0], known=settled(found, types[0].dtype))]
 
+    def _parts(
+        self, name: str, tensors: Sequence[Tensor], attrs: dict[str, Any], result: TensorType
+    ) -> Array | None:
+        """The elements of a small result that are known although others are not."""
+        if not result.dtype.is_integer and result.dtype is not DType.BOOL:
+            return None
+        types = [result, *(t.type for t in tensors)]
+        if not tensors or not all(t.is_static for t in types):
+            return None
+        if sum(math.prod(t.static_shape) for t in types) > _PARTS_LIMIT * len(types):
+            return None
+        arrays = [_elements(t) for t in tensors]
+        if all(e is UNKNOWN for a in arrays for e in a.ravel()):
+            return None
+        return self._symbolic.partly(name, arrays, attrs, result.dtype)
+
     def _materialise(self, tensor: Tensor, builder: Builder) -> Value:
         known = tensor.known
         assert known is not None
@@ -303,6 +366,16 @@ class Emitter:
             bottoms = np.array([r.bottom for r in ratios], tensor.dtype.numpy)
             value = builder.div(value, builder.constant(bottoms.reshape(known.shape)))
         return value
+
+
+def _elements(tensor: Tensor) -> Array:
+    """An object array of what is known of a tensor."""
+    if tensor.known is not None:
+        return tensor.known.astype(object)
+    if tensor.parts is not None:
+        return tensor.parts
+    shape = tensor.type.static_shape
+    return object_array([UNKNOWN] * math.prod(shape), shape)
 
 
 def _symbols(tensor: Tensor) -> set[str]:

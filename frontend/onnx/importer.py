@@ -12,7 +12,7 @@ from bireme.frontend.onnx.bounds import Bounds
 from bireme.frontend.onnx.emit import Emitter, Tensor, data
 from bireme.frontend.onnx.functions import bind_attributes, schema_function
 from bireme.frontend.onnx.guess import Guesses
-from bireme.frontend.onnx.inputs import SizeNames, frozen, input_type
+from bireme.frontend.onnx.inputs import SizeNames, declared_sizes, frozen, input_type
 from bireme.frontend.onnx.model import OLDEST_OPSET, node_names, opsets_of, plain_domain
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops import find_converter, reason_for_none
@@ -53,6 +53,7 @@ class Scope:
         self._parent = parent
         # None: the value comes from a refused node.
         self._values: dict[str, Tensor | None] = {}
+        self._declared: dict[str, list[int | None]] = {}
         if depth > _MOST_DEPTH:
             raise BiremeError("BM1005", f"graphs are nested more than {_MOST_DEPTH} deep")
 
@@ -61,6 +62,15 @@ class Scope:
         if name in self._values:
             raise BiremeError("BM1005", f"value {name!r} is defined twice")
         self._values[name] = tensor
+
+    def declare(self, graph: GraphProto) -> None:
+        """Notes what the scope's graph states of its values."""
+        self._declared = declared_sizes([*graph.value_info, *graph.output])
+
+    def declared(self, name: str, axis: int) -> int | None:
+        """The size that the model states of an axis of a value of this scope, if it does."""
+        sizes = self._declared.get(name, [])
+        return sizes[axis] if axis < len(sizes) else None
 
     def tensors(self) -> dict[str, Tensor]:
         """All values of this scope itself but those of refused nodes."""
@@ -93,6 +103,7 @@ class Scope:
             )
         for info, tensor in zip(graph.input, inputs, strict=True):
             inner.set(info.name, tensor)
+        inner.declare(graph)
         return self.importer.subgraph(graph, inner, emitter)
 
 
@@ -117,6 +128,7 @@ class Importer:
         """Imports the whole model. Raises for faults of the whole; nodes are reported."""
         proto = self.model.graph
         scope = self.scope
+        scope.declare(proto)
         self._initializers(proto, scope)
         self._inputs(proto, scope, constants)
         self._walk(list(proto.node), scope, self.emitter)

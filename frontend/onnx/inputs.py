@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from onnx import ValueInfoProto
@@ -61,15 +61,16 @@ class SizeNames:
             self.ranges[plain] = _range(value, key, _TYPICAL if axis else 1)
         return symbol(plain)
 
-    def most_of(self, node: str) -> int | None:
-        """The most steps of a loop, or elements of a range, that the user allows for `node`: the
-        end of the range of sizes given under its name.
+    def most_of(self, node: str, axis: int) -> int | None:
+        """The most that the user allows of what data decides of `node`: the end of the range given
+        for `node[axis]`, an axis of its result, or for all of it under its name.
         """
-        value = self.given.get(node)
-        if value is None:
-            return None
-        self._used.add(node)
-        return value if isinstance(value, int) else value[-1]
+        for name in (f"{node}[{axis}]", node):
+            value = self.given.get(name)
+            if value is not None:
+                self._used |= {name, node} & self.given.keys()
+                return value if isinstance(value, int) else value[-1]
+        return None
 
     def check_all_used(self) -> None:
         """Raises BM6002 for names in `given` that the model does not have."""
@@ -113,6 +114,18 @@ def input_type(info: ValueInfoProto, names: SizeNames) -> TensorType:
     if fixed > _MOST_ELEMENTS:
         raise BiremeError("BM1005", f"{what} has shape {shape}")
     return TensorType(dtype, tuple(shape))
+
+
+def declared_sizes(values: Iterable[ValueInfoProto]) -> dict[str, list[int | None]]:
+    """Sizes that a graph states of its values, None for those it only names."""
+    return {
+        value.name: [
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None
+            for dim in value.type.tensor_type.shape.dim
+        ]
+        for value in values
+        if value.type.tensor_type.HasField("shape")
+    }
 
 
 def frozen(name: str, array: Array, declared: TensorType) -> Array:

@@ -124,6 +124,20 @@ class Node:
             raise self.unknown(index)
         return dims
 
+    def sizes(self, index: int) -> list[Dim | None]:
+        """Elements of input `index` as sizes, None for those that only run time knows.
+
+        Raises BM1006 for no integers, BM1007 where it is not known how many there are.
+        """
+        tensor = self[index]
+        if not tensor.dtype.is_integer:
+            raise BiremeError("BM1006", f"{self.label(index)} must hold integers: {tensor.type}")
+        if tensor.dims is not None:
+            return list(tensor.dims)
+        if tensor.guess or tensor.rank > 1 or not tensor.type.is_static:
+            raise self.unknown(index)
+        return tensor.sizes
+
     def unknown(self, index: int) -> BiremeError:
         """The error for an input whose data must be known at compile time.
 
@@ -133,16 +147,27 @@ class Node:
             raise RefusedError
         return BiremeError("BM1007", f"{self.label(index)} is not known when the model is compiled")
 
-    def most_allowed(self, unknown: str, hint: str) -> int:
-        """The most that the user allows of a size that only data decides.
+    def most_allowed(self, unknown: str, hint: str, axis: int = 0, output: int = 0) -> int:
+        """The most of a size of a result that only data decides: what the user allows under the
+        node's name, or the size that the model declares the result to have.
 
-        Raises BM1007, saying what is `unknown`, where nothing is given under the node's name, for
-        which `hint` has `{node}`.
+        Raises BM1007, saying what is `unknown`, where neither is given; `hint` has `{node}`.
         """
-        most = self.scope.importer.sizes.most_of(self.name)
+        most = self.scope.importer.sizes.most_of(self.name, axis)
+        if most is None and output < len(self.proto.output):
+            most = self.scope.declared(self.proto.output[output], axis)
         if most is None:
             raise BiremeError("BM1007", unknown, hint=hint.replace("{node}", self.name))
         return most
+
+    def most_of_axis(self, axis: int) -> int:
+        """`most_allowed` of an axis of the first result."""
+        return self.most_allowed(
+            f"the data decides the size of axis {axis} of the result",
+            "say how large it can be with --dim {node}=0..SIZE "
+            f"(or, for that axis alone, --dim {{node}}[{axis}]=0..SIZE)",
+            axis,
+        )
 
     def label(self, index: int) -> str:
         """How messages call input `index`."""

@@ -21,6 +21,16 @@ Attrs = Mapping[str, Any]
 _MOST_PARTS, _MOST = 256, 1 << 63
 
 
+class _Unknown:
+    """Stands for an element that only run time knows."""
+
+    def __repr__(self) -> str:
+        return "?"
+
+
+UNKNOWN = _Unknown()
+
+
 class UndecidedError(Exception):
     """The result is not a dimension expression."""
 
@@ -106,9 +116,40 @@ class Symbolic:
                 raise
             raise UndecidedError from None
 
-    def _calculated(self, name: str, inputs: Sequence[Array], attrs: Attrs, dtype: DType) -> Array:
+    def partly(
+        self, name: str, inputs: Sequence[Array], attrs: Attrs, dtype: DType
+    ) -> Array | None:
+        """Like `run` where elements are UNKNOWN; None where no element follows."""
+        try:
+            if name in _MOVES:
+                return self.run(name, inputs, attrs, dtype)
+            if self._elementwise(name, attrs) is None:
+                return None
+            arrays = np.broadcast_arrays(*inputs)
+            rows = list(zip(*(a.ravel() for a in arrays), strict=True))
+            return object_array(
+                [self._element(name, row, attrs, dtype) for row in rows], arrays[0].shape
+            )
+        except (UndecidedError, ValueError):
+            return None
+
+    def _element(self, name: str, row: Sequence[Any], attrs: Attrs, dtype: DType) -> Any:
+        """One element of an elementwise op's result."""
+        read = [row[0], row[1] if row[0] else row[2]] if name == "where" else row
+        if UNKNOWN in read:
+            return UNKNOWN
+        try:
+            (found,) = self.run(name, [object_array([v], (1,)) for v in row], attrs, dtype)
+        except UndecidedError:
+            return UNKNOWN
+        return found
+
+    def _elementwise(self, name: str, attrs: Attrs) -> Callable[..., Any] | None:
         name = "fmod" if attrs.get("fmod") else name
-        elementwise = getattr(self, f"_{name}", None) or _ELEMENTWISE.get(name)
+        return getattr(self, f"_{name}", None) or _ELEMENTWISE.get(name)
+
+    def _calculated(self, name: str, inputs: Sequence[Array], attrs: Attrs, dtype: DType) -> Array:
+        elementwise = self._elementwise(name, attrs)
         if elementwise is not None:
             arrays = np.broadcast_arrays(*inputs)
             flat = [
@@ -256,7 +297,7 @@ def _slice(inputs: Sequence[Array], attrs: Attrs) -> Array:
 
 def _gather(inputs: Sequence[Array], attrs: Attrs) -> Array:
     data, indices = inputs
-    if any(isinstance(i, DimExpr | Ratio) for i in indices.ravel()):
+    if not all(isinstance(i, int | np.integer) for i in indices.ravel()):
         raise UndecidedError
     try:
         return np.take(data, indices.astype(np.int64), attrs["axis"])

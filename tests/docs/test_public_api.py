@@ -9,7 +9,7 @@ import pytest
 
 import bireme
 
-PROMISED = ["BiremeError", "Program", "check", "compare", "compile", "load", "nn", "zoo"]
+PROMISED = ["BiremeError", "Program", "check", "compare", "compile", "load", "nn", "tune", "zoo"]
 
 
 def test_the_promised_names_and_no_others() -> None:

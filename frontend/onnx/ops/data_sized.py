@@ -12,6 +12,7 @@ import numpy as np
 
 from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar, sizes
 from bireme.frontend.onnx.node import Node
+from bireme.frontend.onnx.ops.at_run_time import decided, vector
 from bireme.frontend.onnx.ops.shape import axis_first, expand, reshape, transpose, unsqueeze
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType, product
@@ -58,13 +59,28 @@ def _expand(n: Node) -> Tensor:
     """To a shape that is known, or to as many rows as a mask has true elements, which is how
     exporters write what is assigned under a mask.
     """
-    x, shape = n[0], n[1]
-    if shape.dims is not None or shape.guess or shape.shape != (1,) or x.rank > 1:
-        return expand(n.b, x, n.dims(1))
-    most = _most(shape)
-    if most is None or x.shape not in ((), (1,)):
-        raise n.unknown(1)
-    return n.b.prefix(expand(n.b, x, (most,)), reshape(n.b, shape, ()))
+    b, x, given = n.b, n[0], n.sizes(1)
+    if None not in given:
+        return expand(b, x, n.dims(1))
+    asked, rank = vector(n, 1), max(x.rank, len(given))
+    lead = rank - len(given)
+    own = [1] * (rank - x.rank) + list(x.shape)
+    # A size of 1 is broadcast to the operand's own; others must be that, where it is not 1.
+    asked = b.where(b.equal(asked, 1), sizes(own[lead:]), asked)
+    counted = _most(n[1]) if len(given) == 1 else None
+
+    def most(place: int) -> Dim:
+        if own[lead + place] != 1:
+            return own[lead + place]
+        return n.most_of_axis(lead + place) if counted is None else counted
+
+    def equal(found: Sequence[Dim]) -> list[Dim]:
+        pairs = zip(found, own[lead:], given, strict=True)
+        return [d for pair in pairs if pair[2] is None and pair[1] != 1 for d in pair[:2]]
+
+    found = decided(b, asked, given, most, equal)
+    rows = zip(found, own[lead:], given, strict=True)
+    return expand(b, x, [o if g is None and o != 1 else f for f, o, g in rows])
 
 
 def _compress(n: Node) -> Tensor:

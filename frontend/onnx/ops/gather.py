@@ -10,6 +10,7 @@ import numpy as np
 
 from bireme.frontend.onnx.emit import Tensor, data, scalar, sizes
 from bireme.frontend.onnx.node import Node
+from bireme.frontend.onnx.ops.at_run_time import vector
 from bireme.frontend.onnx.ops.shape import cut, expand, reshape
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType
@@ -74,13 +75,12 @@ def _tensor_scatter(n: Node) -> Tensor:
 
 
 def _one_hot(n: Node) -> Tensor:
-    depths = n.array(1) if n[1].dtype.is_float else np.array(n.dims(1), dtype=object)
-    if depths.size != 1:
+    if n[1].type.elements != 1:
         raise BiremeError("BM1006", f"depth must be one number: {n[1].type}")
-    first = depths.ravel()[0]
-    depth: Dim = first if depths.dtype == object else int(first)
     indices = n.b.cast(n[0], dtype=DType.I64)
     axis = n.axis(n.integer("axis", -1), indices.rank + 1)
+    asked = vector(n, 1)
+    (depth,) = asked.dims or n.b.bind(asked, [n.most_of_axis(axis)])
     off, on = (reshape(n.b, cut(n.b, n[2], 0, i, 1), ()) for i in (0, 1))
     shape = list(indices.shape)
     shape.insert(axis, 1)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from bireme.frontend.onnx.emit import Emitter, Tensor, scalar
 from bireme.frontend.onnx.node import Converter, Node
+from bireme.frontend.onnx.ops.at_run_time import Around, vector
 from bireme.frontend.onnx.ops.elementwise import cast
-from bireme.frontend.onnx.ops.shape import axis_first, cut, prefix_along, reshape
+from bireme.frontend.onnx.ops.shape import axis_first, cut, reshape
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, DType, product
 
@@ -70,7 +71,11 @@ def _reduction(reducer: Reducer, axes_input: int) -> Converter:
         if n.opset < axes_input:
             axes = n.integers("axes", [])
         else:
-            axes = n.ints_of(1) if n.get(1) is not None else []
+            given = n.sizes(1) if n.get(1) is not None else []
+            if len(given) == 1 and given[0] is None:
+                around = Around(n, x, 1)
+                return around.reduced(reducer(n.b, around.view, (1,), True), keep)
+            axes = n.ints_of(1) if given else []
         if not axes:
             if no_op:
                 return reducer(n.b, x, (), True) if reducer in _MAPPED else x
@@ -111,26 +116,32 @@ def _top_k(n: Node) -> list[Tensor]:
     if k is not None:
         return best
     # All of them are sorted, and the data says how many are wanted.
-    values, numbers = best
-    values = prefix_along(n.b, values, axis, reshape(n.b, n[1], ()))
-    return [values, cut(n.b, numbers, axis, 0, values.shape[axis])]
+    (count,) = n.b.bind(reshape(n.b, vector(n, 1), ()), [size])
+    return [cut(n.b, found, axis, 0, count) for found in best]
 
 
-def _cumulative_axis(n: Node) -> int:
-    return n.axis(int(n.scalar(1)), n[0].rank)
+Cumulation = Callable[[Node, Tensor, int, bool, bool], Tensor]
 
 
-def _cum_sum(n: Node) -> Tensor:
-    exclusive, reverse = n.flag("exclusive"), n.flag("reverse")
-    axis = _cumulative_axis(n)
-    return n.b.cumsum(n[0], axis=axis, exclusive=exclusive, reverse=reverse)
+def _cumulative(cumulate: Cumulation) -> Converter:
+    def convert(n: Node) -> Tensor:
+        exclusive, reverse = n.flag("exclusive"), n.flag("reverse")
+        if n[1].array is None:
+            around = Around(n, n[0], 1)
+            return around.restored(cumulate(n, around.view, 1, exclusive, reverse))
+        axis = n.axis(int(n.scalar(1)), n[0].rank)
+        return cumulate(n, n[0], axis, exclusive, reverse)
+
+    return convert
 
 
-def _cum_prod(n: Node) -> Tensor:
+def _cum_sum(n: Node, x: Tensor, axis: int, exclusive: bool, reverse: bool) -> Tensor:
+    return n.b.cumsum(x, axis=axis, exclusive=exclusive, reverse=reverse)
+
+
+def _cum_prod(n: Node, x: Tensor, axis: int, exclusive: bool, reverse: bool) -> Tensor:
     """A scan along the axis that carries the product so far."""
-    x, b = n[0], n.b
-    exclusive, reverse = n.flag("exclusive"), n.flag("reverse")
-    axis = _cumulative_axis(n)
+    b = n.b
     perm = axis_first(x, axis)
     rows = b.transpose(x, perm=tuple(perm))
     row = x.type.with_shape(rows.shape[1:])
@@ -216,8 +227,8 @@ _MAPPED: tuple[Reducer, ...] = (_L1, _L2, _SUM_SQUARE, _LOG_SUM, _LOG_SUM_EXP)
 TABLE: Table = {
     "ArgMax": _arg("argmax"),
     "ArgMin": _arg("argmin"),
-    "CumProd": _cum_prod,
-    "CumSum": _cum_sum,
+    "CumProd": _cumulative(_cum_prod),
+    "CumSum": _cumulative(_cum_sum),
     "Det": _det,
     "Hardmax": ((1, _flattened("hardmax")), (13, _along("hardmax"))),
     "LogSoftmax": ((1, _flattened("log_softmax")), (13, _along("log_softmax"))),

@@ -9,6 +9,7 @@ from onnx import AttributeProto
 
 from bireme.frontend.onnx.emit import Tensor, data
 from bireme.frontend.onnx.node import Node
+from bireme.frontend.onnx.ops.at_run_time import decided, vector
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType, ceildiv
 
@@ -35,7 +36,9 @@ def _constant_of_shape(n: Node) -> Tensor:
     value = n.tensor("value", np.zeros(1, np.float32))
     if value.size != 1:
         raise BiremeError("BM1006", f"'value' must have one element; found {value.size}")
-    shape = n.dims(0)
+    given = n.sizes(0)
+    asked = vector(n, 0) if None in given else data([])
+    shape = decided(n.b, asked, given, n.most_of_axis)
     known = tuple(d for d in shape if isinstance(d, int))
     if any(d < 0 for d in known):
         raise BiremeError("BM1006", f"shape {shape} is not allowed")
@@ -89,7 +92,8 @@ def _range_of_data(n: Node) -> Tensor:
     length = b.ceil(b.div(b.sub(end, start), stride))
     # More than there can be is a fault when the model runs.
     count = b.cast(b.minimum(b.maximum(length, 0), most + 1), dtype=DType.I64)
-    line = b.prefix(b.iota(shape=(most,), axis=0, dtype=n[0].dtype), count)
+    (size,) = b.bind(count, [most])
+    line = b.iota(shape=(size,), axis=0, dtype=n[0].dtype)
     result: Tensor = b.add(b.mul(line, step), first)
     return result
 

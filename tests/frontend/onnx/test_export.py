@@ -14,7 +14,7 @@ from tests.frontend.onnx.support import onnxruntime_run, random
 # Ops that ONNX has no form of: blocked layouts and fused kernels exist only between passes, and
 # nothing there fills part of a buffer; its random operators take no key.
 WITHOUT = {"kernel", "pack_channels", "unpack_channels"}
-WITHOUT |= {"compact", "prefix", "sort_rows", "suppress"}
+WITHOUT |= {"bind", "compact", "prefix", "sort_rows", "suppress"}
 WITHOUT |= {"random_key", "random_normal", "random_uniform"}
 
 

@@ -20,7 +20,7 @@ def refused(source: object, **options: object) -> BiremeError:
     return error.value
 
 
-SEVERAL = """g (float[N, 4] x, int64[2] shape) => (float[A, B] y) {
+SEVERAL = """g (float[N, 4] x, int64[k] shape) => (float[A, B] y) {
     [flags] n = Multinomial(x)
     [twist] r = Reshape(x, shape)
     [noise] u = RandomUniformLike(r)
@@ -71,7 +71,7 @@ def test_check_lists_what_load_refuses() -> None:
 
 
 def test_common_code_is_kept() -> None:
-    error = refused(model("g (float[N, 4] x, int64[1] s) => (float[A] y) { y = Reshape(x, s) }"))
+    error = refused(model("g (float[N, 4] x, int64[k] s) => (float[A] y) { y = Reshape(x, s) }"))
     assert error.code == "BM1007"
     assert "Reshape_0" in error.detail
     assert "--constant" in error.hint

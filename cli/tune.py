@@ -1,0 +1,185 @@
+"""`bireme tune`."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bireme._tune import tune
+from bireme.cli.options import parse_constants, parse_dims
+from bireme.cli.output import print_json, print_table
+from bireme.codegen.cache import KernelCache, default_folder
+from bireme.codegen.records import Database, Record, read_database
+from bireme.codegen.tune.journal import Trial
+from bireme.codegen.tune.tuner import Outcome, Status, Watch
+from bireme.ir.errors import counted
+
+# Rejected candidates that are shown one by one.
+_SHOWN = 10
+
+
+def run(
+    model: Path,
+    database: Path,
+    target: str,
+    minutes: float,
+    dims: list[str] | None,
+    constants: list[str] | None,
+    level: str | None,
+    threads: int | None,
+    seed: int,
+    jobs: int | None,
+    cache: bool,
+    cache_dir: Path | None,
+    json: bool,
+) -> None:
+    """Tunes `model` and adds what was found to `database`."""
+    with stopping() as stopped, _progress(quiet=json) as watch:
+        outcome = tune(
+            model,
+            database,
+            target,
+            minutes=minutes,
+            dims=parse_dims(dims),
+            constants=parse_constants(constants),
+            level=level,
+            threads=threads,
+            seed=seed,
+            jobs=jobs,
+            cache=KernelCache((cache_dir or default_folder()) if cache else None),
+            watch=watch,
+            stopped=stopped,
+        )
+    if json:
+        print_json({"database": str(database), **_figures(outcome)})
+    else:
+        _report(outcome, database)
+
+
+def merge(database: Path, parts: Sequence[Path], json: bool) -> None:
+    """Adds the records of other files to `database`; of two for one kernel the better stays."""
+    merged = read_database(database) if database.exists() else Database()
+    before = len(merged)
+    for part in parts:
+        for record in read_database(part):
+            merged.add(record)
+    merged.write(database)
+    if json:
+        print_json({"database": str(database), "records": len(merged), "before": before})
+    else:
+        print(f"{database}: {counted(len(merged), 'record')}, {before} before")
+
+
+@contextmanager
+def stopping() -> Iterator[Callable[[], bool]]:
+    """Whether the user wants to stop: the first Ctrl-C asks to, the second interrupts."""
+    asked: list[int] = []
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Watch]:
+    """Shows on stderr where a run is, when that is a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.fields[times]}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
+    ) as bar:
+        task = bar.add_task("starting", total=1.0, times="")
+
+        def watch(status: Status) -> None:
+            bar.update(
+                task,
+                description=status.what,
+                completed=status.spent,
+                total=status.budget,
+                times=describe(status),
+            )
+
+        yield watch
+
+
+def describe(status: Status) -> str:
+    """The figures of a status in one line."""
+    if not status.untuned:
+        return ""
+    best, untuned, left = (n / 1e6 for n in (status.best, status.untuned, status.left))
+    return (
+        f"{best:.3f} ms of {untuned:.3f}, perhaps {left:.3f} to gain; "
+        f"{status.trials} tried, {status.rejected} rejected"
+    )
+
+
+def _report(outcome: Outcome, database: Path) -> None:
+    verified = outcome.verified
+    rejected = outcome.rejected
+    for trial in rejected[:_SHOWN]:
+        print(f"{trial.outcome}: {_place(outcome, trial)}: {trial.detail.splitlines()[0]}")
+    if len(rejected) > _SHOWN:
+        print(f"and {len(rejected) - _SHOWN} more rejected candidates")
+    if verified.kept:
+        title = f"records for {outcome.level}"
+        rows = [(f"{r.gain:.2f}", r.template, r.ops, _values(r)) for r in verified.kept]
+        print_table(title, ("gain", "template", "ops", "parameters"), rows)
+    tried = counted(len(outcome.trials), "candidate")
+    ago = f", {outcome.resumed} of the batches in an earlier run" if outcome.resumed else ""
+    print(f"{tried} tried in {outcome.seconds:.0f} s{ago}, {len(rejected)} rejected")
+    if verified.differs:
+        print("the model's outputs differ with the records found: none is kept")
+    if verified.dropped:
+        dropped = counted(len(verified.dropped), "record")
+        print(f"{dropped} left out: no gain inside of the model")
+    tuned, untuned = verified.nanoseconds * verified.time.value / 1e6, verified.nanoseconds / 1e6
+    print(f"{tuned:.3f} ms, {untuned:.3f} ms untuned: {1 / verified.time.value:.3f} times as fast")
+    print(f"{database}: {counted(len(verified.kept), 'record')} of this model")
+
+
+def _values(record: Record) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(record.parameters.items()))
+
+
+def _place(outcome: Outcome, trial: Trial) -> str:
+    values = ", ".join(f"{name} {value}" for name, value in sorted(trial.parameters.items()))
+    return f"{outcome.kernels.get(trial.kernel, '')} with {values}"
+
+
+def _figures(outcome: Outcome) -> dict[str, object]:
+    verified = outcome.verified
+    return {
+        "level": outcome.level,
+        "untuned_ms": verified.nanoseconds / 1e6,
+        "tuned_ms": verified.nanoseconds * verified.time.value / 1e6,
+        "gain": 1 / verified.time.value,
+        "kept": [vars(record) | {"key": vars(record.key)} for record in verified.kept],
+        "dropped": len(verified.dropped),
+        "differs": verified.differs,
+        "trials": len(outcome.trials),
+        "rejected": [
+            vars(trial) | {"ops": outcome.kernels.get(trial.kernel, "")}
+            for trial in outcome.rejected
+        ],
+        "resumed_batches": outcome.resumed,
+        "seconds": outcome.seconds,
+    }
