@@ -114,6 +114,23 @@ _LOG_ERFC = (
     -0.0029396158643066883,
     0.0001855748996604234,
 )
+# erf(x / sqrt(2)) / x as a quotient, in powers of x * x on [0, 32]; beyond, it exceeds 1 / x.
+_GELU = (
+    0.7978845238685608,
+    0.06842880696058273,
+    0.00938717182725668,
+    0.000343245716067031,
+    0.0000125762098832638,
+    0.00000004390206242987915,
+)
+_GELU_BELOW = (
+    1.0,
+    0.2524290680885315,
+    0.02883758768439293,
+    0.0019009157549589872,
+    0.00007409882528008893,
+    0.0000011693820169966784,
+)
 
 
 def _f(value: float, x: Expr) -> Expr:
@@ -240,6 +257,17 @@ def erf(emit: Emitter, x: Expr) -> Expr:
     small = size + size * polynomial(square, _ERF)
     large = _f(1.0, x) - exp(emit, emit.bind(polynomial(size, _LOG_ERFC)))
     return _with_sign(select(size < _f(1.0, x), small, large), x)
+
+
+def gelu(emit: Emitter, x: Expr) -> Expr:
+    """`x / 2 * (1 + erf(x / sqrt(2)))`; wrong by 4e-7 of `x` at most. The error function is a
+    quotient: one, which the sum with 1 forgives, is less work than two polynomials and an `exp`.
+    """
+    inner = _clamped(emit, x, -5.94, 5.94)
+    square = emit.bind(inner * inner)
+    quotient = polynomial(square, _GELU) / polynomial(square, _GELU_BELOW)
+    erf = _clamped(emit, inner * quotient, -1.0, 1.0)
+    return _f(0.5, x) * x * (_f(1.0, x) + erf)
 
 
 # --- logarithms ---------------------------------------------------------------------------------

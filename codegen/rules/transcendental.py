@@ -74,6 +74,8 @@ def _gelu(emit: Emitter, x: Expr, approximate: bool) -> Expr:
     if approximate:
         inner = like(math.sqrt(2 / math.pi), x) * (x + like(0.044715, x) * x * x * x)
         return half * (like(1, x) + FUNCTIONS["tanh"](emit, emit.bind(inner)))
+    if scalar_type(x) == "float32":
+        return math32.gelu(emit, x)
     return half * (like(1, x) + FUNCTIONS["erf"](emit, emit.bind(x * like(math.sqrt(0.5), x))))
 
 

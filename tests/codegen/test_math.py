@@ -148,3 +148,19 @@ def test_huge_angles(name):
     _, (found,) = run_kernel(kernel, [x])
     (wanted,) = run_op(name, [x.astype(np.float64)])
     assert errors(found, wanted).max() <= 1.0
+
+
+@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
+def test_gelu(level):
+    """What is left of a large negative argument is not its rounding error times the argument."""
+    x = np.concatenate([arguments(20_000), np.linspace(-7, 7, 20_001, dtype=np.float32)])
+    kernel = group([TensorType(DType.F32, x.shape)], lambda b, x: b.gelu(x))
+    _, (found,) = run_kernel(kernel, [x], level=level)
+    (wanted,) = run_op("gelu", [x.astype(np.float64)])
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted.astype(np.float32)))
+    known = np.isfinite(found)
+    error = np.abs(found[known] - wanted[known])
+    assert (error <= 4e-7 * np.abs(x[known]) + 1e-45).all()
+    far = known & (x < -6)
+    assert far.any()
+    assert (np.abs(found[far]) <= 1e-8).all()
