@@ -8,12 +8,11 @@ from typing import Any
 
 from bireme._compare import Comparison, compare
 from bireme.cli.html import Cell, Table, page
-from bireme.cli.options import parse_constants, parse_dims, parse_range, read_inputs
+from bireme.cli.options import parse_constants, parse_dims, parse_range
 from bireme.cli.output import FAULT, print_json, print_table
 from bireme.codegen.accuracy import Difference
 from bireme.codegen.files import write_file
 from bireme.codegen.steps import Step
-from bireme.runtime import Model
 
 _MEASURES = ("max abs", "max rel", "cosine", "SQNR dB")
 _STEP = ("step", "node", "ops", "type", *_MEASURES, "in all", "")
@@ -38,7 +37,7 @@ def run(
     found = compare(
         model,
         artefact,
-        read_inputs(source, Model.load(artefact)) if source else None,
+        source,
         against=against,
         dims=parse_dims(dims),
         constants=parse_constants(constants),
@@ -64,6 +63,10 @@ def _print(found: Comparison) -> None:
         print("The steps are those of a fresh artefact: this version compiles the model otherwise.")
     print_table("", _STEP, [_step(number, step) for number, step in enumerate(found.steps)])
     print()
+    if found.inside:
+        rows = [_step(number, step) for number, step in enumerate(found.inside.steps)]
+        print_table(f"in {found.inside.place}", _STEP, rows)
+        print()
     if found.imported:
         wrong = {name: d for name, d in found.imported.items() if not d.agrees}
         print(f"{len(found.imported) - len(wrong)} of {len(found.imported)} values of the model: "
@@ -110,6 +113,7 @@ def _verdict(found: Comparison) -> str:
     if found.fault is None:
         return f"the artefact agrees with {found.against}"
     where = f" at {', '.join(found.fault.nodes)}" if found.fault.nodes else ""
+    where += f" in {found.fault.within}" if found.fault.within else ""
     return f"DIFFERS{where} ({found.fault.stage}): {found.fault.what}"
 
 
@@ -125,22 +129,29 @@ def _json(found: Comparison) -> dict[str, Any]:
         "fault": None if fault is None else {**vars(fault), "nodes": list(fault.nodes)},
         "outputs": {name: _difference_json(d) for name, d in found.outputs.items()},
         "imported": {name: _difference_json(d) for name, d in found.imported.items()},
-        "steps": [
-            {
-                "nodes": list(step.nodes),
-                "ops": list(step.ops),
-                "type": step.type,
-                "local": _difference_json(step.local),
-                "total": None if step.total is None else _difference_json(step.total),
-            }
-            for step in found.steps
-        ],
+        "steps": [_step_json(step) for step in found.steps],
+        "inside": found.inside
+        and {
+            "node": found.inside.name,
+            "iteration": found.inside.turn,
+            "steps": [_step_json(step) for step in found.inside.steps],
+        },
         "repro": repro
         and {
             "nodes": list(repro.nodes),
             "reproduces": repro.reproduces,
             "folder": None if repro.folder is None else str(repro.folder),
         },
+    }
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    return {
+        "nodes": list(step.nodes),
+        "ops": list(step.ops),
+        "type": step.type,
+        "local": _difference_json(step.local),
+        "total": None if step.total is None else _difference_json(step.total),
     }
 
 
@@ -167,5 +178,8 @@ def _page(name: str, found: Comparison) -> str:
     values += [cells(_value(n, d), d, 2) for n, d in found.imported.items()]
     numbers = frozenset({*_MEASURES, "elements", "beyond"})
     tables = [Table("Steps", _STEP, steps, numbers), Table("Values", _VALUE, values, numbers)]
+    if found.inside:
+        inner = [cells(_step(n, s), s.local, 4) for n, s in enumerate(found.inside.steps)]
+        tables.insert(1, Table(f"Steps in {found.inside.place}", _STEP, inner, numbers))
     verdict = Cell(_verdict(found), good=found.agrees)
     return page(f"bireme compare {name}", verdict, [("against", found.against)], tables)

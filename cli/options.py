@@ -1,10 +1,8 @@
-"""Reads options that hold more than a word: sizes, constants, input files."""
+"""Reads options that hold more than a word: sizes, constants."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -74,25 +72,6 @@ def parse_range(option: str | None) -> tuple[int, int] | None:
     if not dots or low > high:
         raise BiremeError("BM6002", f"expected LEAST..MOST; found {option!r}", where="--range")
     return low, high
-
-
-def read_inputs(path: Path, model: Model) -> dict[str, Array]:
-    """Arrays of an .npz file by name. Raises BM6001.
-
-    The file format knows no types but NumPy's own, and keeps others as raw bytes: those get the
-    element type that the model's input has.
-    """
-    types = {info.name: info.dtype for info in model.inputs}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise BiremeError("BM6001", f"not a readable .npz file: {error}", where=str(path)) from None
-    for name, array in arrays.items():
-        dtype = types.get(name, array.dtype)
-        if array.dtype.kind == "V" and array.dtype.itemsize == dtype.itemsize:
-            arrays[name] = array.view(dtype)
-    return arrays
 
 
 def random_inputs(model: Model, sizes: Mapping[str, int | range]) -> dict[str, Array]:

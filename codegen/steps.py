@@ -7,7 +7,9 @@ the reference by itself, so it shows how differences grow along the way.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,22 +18,30 @@ from bireme.codegen.accuracy import Difference, difference, model_difference, to
 from bireme.codegen.compiler import compile_graph, prepare
 from bireme.codegen.cost import RECURRENT
 from bireme.codegen.instrument import (
+    Turns,
     captured_name,
     damaged_weights,
     inner_values,
     instrumented,
     levels_of,
     same_plan,
+    sized_by_data,
 )
 from bireme.codegen.lower import Lowered
 from bireme.codegen.survey import names_of
-from bireme.ir import Array, BiremeError, Graph, Op, Value, reference
+from bireme.ir import Array, BiremeError, Block, Graph, Op, Value, reference
 from bireme.passes.pipeline import optimise
 from bireme.runtime import Model, Session
 from bireme.targets.registry import Target, find, names
 
 # In these a difference of one step is carried into the next.
 _ACCUMULATING = RECURRENT | {"cumsum", "scan", "while"}
+# Their regions are part of the plan. No more bytes than this are kept of what loops calculate.
+_REGIONS = {"if", "while", "scan"}
+_MOST_BYTES = 1 << 28
+
+# A value and how often it was made before, for what stands in a loop.
+Made = tuple[Value, int]
 
 
 @dataclass(frozen=True)
@@ -49,13 +59,35 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """What a wrong loop or branch did: its name, the iteration in which it first went wrong (None
+    for a branch) and that iteration's steps.
+    """
+
+    name: str
+    turn: int | None
+    steps: Sequence[Step]
+
+    @property
+    def place(self) -> str:
+        """The name with the iteration."""
+        return self.name + ("" if self.turn is None else f", iteration {self.turn}")
+
+    @property
+    def wrong(self) -> Step:
+        """The first step that is wrong."""
+        return next(step for step in self.steps if not step.local.agrees)
+
+
+@dataclass(frozen=True)
 class Steps:
     """Steps in the order of execution.
 
     `own` is whether they are those of the artefact given; if not, this version compiles the graph
     differently, and they are those of a fresh artefact. `damaged` are weights that are not the
     model's, with the nodes that read them. `outputs` are what the reference makes of the graph
-    after the passes.
+    after the passes. `inside` looks into the first wrong step, where that has a body in the plan
+    and something in it is wrong.
     """
 
     target: Target
@@ -63,6 +95,7 @@ class Steps:
     steps: Sequence[Step]
     damaged: Mapping[str, tuple[str, ...]]
     outputs: Mapping[str, Array]
+    inside: Inside | None = None
 
 
 def judge_steps(
@@ -76,22 +109,88 @@ def judge_steps(
     if lowered is None:
         data, _ = compile_graph(graph, target)
         lowered, _ = prepare(graph, target)
-    seen = _captured(lowered, data, feed, threads)
+    values = inner_values(lowered, [lowered.graph.body])
+    seen = {(v, 0): array for v, array in _captured(lowered, data, feed, threads, values).items()}
     total: dict[Value, Difference] = {}
 
     def watch(value: Value, array: Array) -> None:
-        if value in seen:
-            total[value] = model_difference(array, seen[value])
+        if (value, 0) in seen:
+            total[value] = model_difference(array, seen[value, 0])
 
     outputs = reference.run(lowered.graph, feed, trace=watch)
     local = _local(lowered.graph, feed, seen)
-    steps = [
-        Step(tuple(names_of(op)), _ops(op), str(v.type), local[v], total.get(v))
-        for op in lowered.graph.body.ops
+    steps = _steps(lowered.graph.body, local, total, 0)
+    wrong = next((v.owner for (v, _), found in local.items() if not found.agrees), None)
+    inside = None
+    if wrong is not None and wrong.name in _REGIONS:
+        inside = _inside(lowered, data, feed, threads, seen, wrong)
+    return Steps(target, own, steps, _damaged(lowered, data), outputs, inside)
+
+
+def _steps(
+    block: Block, local: Mapping[Made, Difference], total: Mapping[Value, Difference], turn: int
+) -> list[Step]:
+    return [
+        Step(tuple(names_of(op)), _ops(op), str(v.type), local[v, turn], total.get(v))
+        for op in block.ops
         for v in op.results
-        if v in local
+        if (v, turn) in local
     ]
-    return Steps(target, own, steps, _damaged(lowered, data), outputs)
+
+
+def _inside(
+    lowered: Lowered,
+    data: bytes,
+    feed: Mapping[str, Array],
+    threads: int | None,
+    seen: Mapping[Made, Array],
+    op: Op,
+) -> Inside | None:
+    """What the body of a wrong loop or branch did, on the operands that it had."""
+    inner = {v for block in op.blocks for each in block.ops for v in each.results}
+    made: Counter[Value] = Counter()
+    size = 0
+
+    def count(value: Value, array: Array) -> Array | None:
+        nonlocal size
+        if value in inner:
+            made[value] += 1
+            size = max(size, array.nbytes)
+        given = seen.get((value, 0))
+        return given if given is not None and given.shape == array.shape else None
+
+    with suppress(BiremeError), np.errstate(all="ignore"):
+        reference.run(lowered.graph, feed, trace=count)
+    if not made:
+        return None
+    values = inner_values(lowered, op.blocks)
+    late = sized_by_data(data, [lowered.tensors[v] for vs in values.values() for v in vs])
+    values = {at: [v for v in vs if lowered.tensors[v] not in late] for at, vs in values.items()}
+    end = lowered.ends[op] - 1
+    begin = _begin(lowered, end)
+    turns = None
+    if begin is not None:
+        room = _MOST_BYTES // (size * len(inner) or 1)
+        turns = Turns(begin, end, max(1, min(max(made.values()), room)))
+    found = _captured(lowered, data, feed, threads, values, turns)
+    known = dict(seen)
+    for value, array in found.items():
+        rows = array if turns is not None else [array]
+        known |= {(value, turn): row for turn, row in enumerate(rows) if turn < made[value]}
+    local = _local(lowered.graph, feed, known)
+    for turn in range(turns.most if turns is not None else 1):
+        steps = [s for block in op.blocks for s in _steps(block, local, {}, turn)]
+        if not all(step.local.agrees for step in steps):
+            return Inside(op.node or op.name, turn if turns is not None else None, steps)
+    return None
+
+
+def _begin(lowered: Lowered, end: int) -> int | None:
+    """Where the loop begins that an instruction closes; None if it is no loop."""
+    last = lowered.plan.instructions[end]
+    if last.op == "LoopEnd":
+        return last.target - 1
+    return last.target if last.op == "Jump" and last.target <= end else None
 
 
 def pass_at_fault(
@@ -132,12 +231,17 @@ def _candidates(data: bytes) -> Iterator[Target]:
 
 
 def _captured(
-    lowered: Lowered, data: bytes, feed: Mapping[str, Array], threads: int | None
+    lowered: Lowered,
+    data: bytes,
+    feed: Mapping[str, Array],
+    threads: int | None,
+    wanted: Mapping[int, Sequence[Value]],
+    turns: Turns | None = None,
 ) -> dict[Value, Array]:
     """Values between kernels, from a run of the artefact itself."""
-    wanted = inner_values(lowered)
     tensors = {at: [lowered.tensors[v] for v in values] for at, values in wanted.items()}
-    results = Session(Model.load(instrumented(data, tensors)), threads=threads).run(feed)
+    shown = instrumented(data, tensors, turns)
+    results = Session(Model.load(shown), threads=threads).run(feed)
     return {
         value: results[captured_name(lowered.tensors[value])]
         for values in wanted.values()
@@ -146,8 +250,8 @@ def _captured(
 
 
 def _local(
-    graph: Graph, feed: Mapping[str, Array], seen: Mapping[Value, Array]
-) -> dict[Value, Difference]:
+    graph: Graph, feed: Mapping[str, Array], seen: Mapping[Made, Array]
+) -> dict[Made, Difference]:
     """What each step, on the operands that the artefact had, differs by.
 
     What a group of ops gives may depend on its operands so much that no two ways to round agree:
@@ -155,21 +259,21 @@ def _local(
     again, with every value inside of it off by as much as one op may be, and what that changes is
     allowed.
     """
-    expected: dict[Value, Array] = {}
+    expected: dict[Made, Array] = {}
     _forced(graph, feed, seen, expected)
-    found = {value: _judged(value, array, seen[value]) for value, array in expected.items()}
-    suspects = [value for value, difference in found.items() if not difference.agrees]
-    slack = {value: np.zeros(expected[value].shape) for value in suspects}
-    inner = {v for value in suspects for v in _inner(value.owner)}
+    found = {made: _judged(made[0], array, seen[made]) for made, array in expected.items()}
+    suspects = [made for made, difference in found.items() if not difference.agrees]
+    slack = {made: np.zeros(expected[made].shape) for made in suspects}
+    inner = {v for value, _ in suspects for v in _inner(value.owner)}
     for seed in range(_ROUNDS if inner else 0):
-        changed: dict[Value, Array] = {}
+        changed: dict[Made, Array] = {}
         _forced(graph, feed, seen, changed, _Noise(inner, seed))
-        for value in suspects:
-            if value in changed and changed[value].shape == slack[value].shape:
-                off = np.abs(_wide(changed[value]) - _wide(expected[value]))
-                slack[value] = np.fmax(slack[value], 2 * off)
-    for value in suspects:
-        found[value] = _judged(value, expected[value], seen[value], slack[value])
+        for made in suspects:
+            if made in changed and changed[made].shape == slack[made].shape:
+                off = np.abs(_wide(changed[made]) - _wide(expected[made]))
+                slack[made] = np.fmax(slack[made], 2 * off)
+    for made in suspects:
+        found[made] = _judged(made[0], expected[made], seen[made], slack[made])
     return found
 
 
@@ -196,24 +300,27 @@ class _Noise:
 def _forced(
     graph: Graph,
     feed: Mapping[str, Array],
-    seen: Mapping[Value, Array],
-    expected: dict[Value, Array],
+    seen: Mapping[Made, Array],
+    expected: dict[Made, Array],
     noise: _Noise | None = None,
 ) -> None:
     """Runs the reference with the values of `seen` in place of its own, which go to `expected`."""
+    turns: Counter[Value] = Counter()
 
     def force(value: Value, array: Array) -> Array | None:
-        if value not in seen:
+        made = value, turns[value]
+        turns[value] += 1
+        if made not in seen:
             return noise(value, array) if noise else None
-        expected[value] = array
-        return seen[value] if seen[value].shape == array.shape else None
+        expected[made] = array
+        return seen[made] if seen[made].shape == array.shape else None
 
     try:
         with np.errstate(all="ignore"):
             reference.run(graph, feed, trace=force)
     except BiremeError:
         # Wrong data, such as an index out of range, may stop it; then it is seen by now.
-        if all(_judged(v, array, seen[v]).agrees for v, array in expected.items()):
+        if all(_judged(m[0], array, seen[m]).agrees for m, array in expected.items()):
             raise
 
 

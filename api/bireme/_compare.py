@@ -20,12 +20,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bireme._inputs import read_inputs
 from bireme._repro import Repro, repro_of
 from bireme.codegen.accuracy import Difference, model_difference
 from bireme.codegen.compiler import Options, compile_graph
 from bireme.codegen.data import random_arrays
 from bireme.codegen.instrument import symbols_of
-from bireme.codegen.steps import Step, Steps, judge_steps, pass_at_fault
+from bireme.codegen.steps import Inside, Step, Steps, judge_steps, pass_at_fault
 from bireme.frontend import onnx
 from bireme.frontend.onnx import Traced, peer
 from bireme.ir import Array, BiremeError, Graph, evaluate, reference
@@ -43,25 +44,29 @@ PEERS = ("reference", "onnxruntime")
 class Fault:
     """What is to blame. `stage` is `import`, `passes`, `kernel`, `artefact` (the file is not what
     this version compiles) or `rounding` (no step is wrong, small differences add up). `nodes` are
-    the model's names, `what` explains.
+    the model's names, `what` explains; `within` is the loop or branch that they stand in, and the
+    iteration that goes wrong first.
     """
 
     stage: str
     nodes: tuple[str, ...]
     what: str
+    within: str = ""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """`outputs` judges the artefact's outputs; `steps` every value between kernels, in the order of
     execution; `imported` the reference's values against another peer's, by ONNX value. `own` is
-    whether the steps are those of the artefact, not of a fresh one.
+    whether the steps are those of the artefact, not of a fresh one. `inside` are the steps of the
+    first wrong loop or branch, in the iteration in which it first goes wrong.
     """
 
     against: str
     outputs: Mapping[str, Difference]
     steps: Sequence[Step]
     own: bool
+    inside: Inside | None = None
     imported: Mapping[str, Difference] = field(default_factory=dict)
     fault: Fault | None = None
     repro: Repro | None = None
@@ -75,7 +80,7 @@ class Comparison:
 def compare(
     model: Source,
     artefact: str | os.PathLike[str] | bytes,
-    inputs: Mapping[str, Array] | None = None,
+    inputs: Mapping[str, Array] | str | os.PathLike[str] | None = None,
     *,
     against: str = "reference",
     dims: Mapping[str, int | range] | None = None,
@@ -87,24 +92,28 @@ def compare(
 ) -> Comparison:
     """Compares an artefact with the ONNX model that it was compiled from.
 
-    Without `inputs`, data is made up from `seed`: integers of 0 and 1 and normally distributed
-    floats, or both in `value_range`. `dims` and `constants` are those of `compile`; what the
-    artefact fixes need not be repeated, and for a symbol that it has kept `dims` gives the size of
-    the data, instead of a typical one. `against` is the numpy
-    `reference` or `onnxruntime`. `repro` is a folder to write a model of the wrong node to, with
-    its inputs and the outputs expected. Raises BiremeError, `bireme.runtime.RuntimeFault`.
+    `inputs` are arrays by name, or an .npz file of them. Without them, data is made up from `seed`:
+    integers of 0 and 1 and normally distributed floats, or both in `value_range`. `dims` and
+    `constants` are those of `compile`; what the artefact fixes need not be repeated, and for a
+    symbol that it has kept `dims` gives the size of the data, instead of a typical one. `against`
+    is the numpy `reference` or `onnxruntime`. `repro` is a folder to write a model of the wrong
+    node to, with its inputs and the outputs expected. Raises BiremeError,
+    `bireme.runtime.RuntimeFault`.
     """
     if against not in PEERS:
         raise BiremeError("BM6002", f"expected one of {', '.join(PEERS)}; found {against!r}")
     data = artefact if isinstance(artefact, bytes) else _read(artefact)
-    Model.load(data)  # checks the file
+    compiled = Model.load(data)
     symbols = symbols_of(data)
     sizes = {k: v for k, v in (dims or {}).items() if k in symbols and isinstance(v, int)}
     fixed = {k: v for k, v in (dims or {}).items() if k not in sizes}
-    traced = _traced(model, data, fixed, constants or {})
+    traced = _traced(model, compiled, symbols, fixed, constants or {})
     if inputs is None:
         inputs = _made_up(traced.graph, sizes, seed, value_range)
-    found, seen, values = _judge(traced, data, inputs, against, constants or {}, threads)
+    elif not isinstance(inputs, Mapping):
+        inputs = read_inputs(Path(inputs), compiled)
+    arrays, given = inputs, constants or {}
+    found, seen, values = _judge(traced, compiled, data, arrays, against, given, threads)
     if found.fault is None or not found.fault.nodes:
         return found
 
@@ -112,9 +121,10 @@ def compare(
         """Whether the fault shows in a model of some of the nodes, compiled afresh."""
         small = onnx.load_traced(part)
         fresh, _ = compile_graph(small.graph, seen.target, Options(cache=None, jobs=0))
-        return not _judge(small, fresh, feed, against, {}, threads)[0].agrees
+        loaded = Model.load(fresh)
+        return not _judge(small, loaded, fresh, feed, against, {}, threads)[0].agrees
 
-    made = repro_of(traced, found.fault.nodes, inputs, values, is_wrong)
+    made = repro_of(traced, found.fault.nodes, arrays, values, is_wrong)
     if repro is not None:
         made = made.write(Path(repro))
     return replace(found, fault=_narrowed(found.fault, made), repro=made)
@@ -122,6 +132,7 @@ def compare(
 
 def _judge(
     traced: Traced,
+    compiled: Model,
     data: bytes,
     feed: Mapping[str, Array],
     against: str,
@@ -129,7 +140,7 @@ def _judge(
     threads: int | None,
 ) -> tuple[Comparison, Steps, Mapping[str, Array]]:
     """The comparison without a repro, how the steps were seen, and the peer's values by name."""
-    found = Session(Model.load(data), threads=threads).run(feed)
+    found = Session(compiled, threads=threads).run(feed)
     own = reference.run(traced.graph, feed)
     values: Mapping[str, Array] = {}
     imported: dict[str, Difference] = {}
@@ -146,7 +157,8 @@ def _judge(
         or _pass_fault(traced.graph, seen, feed, own)
         or _rest_fault(seen, outputs)
     )
-    return Comparison(against, outputs, seen.steps, seen.own, imported, fault), seen, values
+    compared = Comparison(against, outputs, seen.steps, seen.own, seen.inside, imported, fault)
+    return compared, seen, values
 
 
 # --- blame ----------------------------------------------------------------------------------------
@@ -167,8 +179,11 @@ def _step_fault(seen: Steps) -> Fault | None:
             if set(nodes) & set(step.nodes):
                 what = f"weight {weight!r} of the artefact is not that of the model"
                 return Fault("artefact", step.nodes, what)
-        what = f"the kernel of {'+'.join(step.ops)} is wrong on the operands that it had"
-        return Fault("kernel", step.nodes, what)
+        within, at = "", step
+        if seen.inside is not None:
+            within, at = seen.inside.place, seen.inside.wrong
+        what = f"the kernel of {'+'.join(at.ops)} is wrong on the operands that it had"
+        return Fault("kernel", at.nodes or step.nodes, what, within)
     return None
 
 
@@ -194,7 +209,7 @@ def _rest_fault(seen: Steps, outputs: Mapping[str, Difference]) -> Fault | None:
 def _narrowed(fault: Fault, made: Repro) -> Fault:
     """The fault after its nodes were compiled by themselves."""
     if made.reproduces:
-        return replace(fault, nodes=made.nodes)
+        return fault if fault.within else replace(fault, nodes=made.nodes)
     if fault.stage == "kernel":
         what = f"{fault.what}; compiled afresh by themselves, the nodes are right"
         return replace(fault, stage="artefact", what=what)
@@ -213,7 +228,8 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 
 def _traced(
     model: Source,
-    artefact: bytes,
+    compiled: Model,
+    symbols: Mapping[str, range | None],
     dims: Mapping[str, int | range],
     constants: Mapping[str, Array],
 ) -> Traced:
@@ -221,11 +237,9 @@ def _traced(
     traced = onnx.load_traced(model, dims=dims, constants=constants)
     known = traced.graph.symbols
     fixed: dict[str, int | range] = {
-        name: sizes
-        for name, sizes in symbols_of(artefact).items()
-        if sizes is not None and name in known
+        name: sizes for name, sizes in symbols.items() if sizes is not None and name in known
     }
-    given = {info.name: info for info in Model.load(artefact).inputs}
+    given = {info.name: info for info in compiled.inputs}
     names = traced.graph.input_names
     if set(given) != set(names):
         raise BiremeError(

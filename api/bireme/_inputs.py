@@ -1,13 +1,16 @@
-"""Arrays by name as the contents of a file."""
+"""Arrays by name as a file, and from one."""
 
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
-from bireme.ir import Array
+from bireme.ir import Array, BiremeError
+from bireme.runtime import Model
 
 
 def npz(arrays: Mapping[str, Array]) -> bytes:
@@ -15,3 +18,22 @@ def npz(arrays: Mapping[str, Array]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
+
+
+def read_inputs(path: Path, model: Model) -> dict[str, Array]:
+    """Arrays of an .npz file by name. Raises BM6001.
+
+    The file format knows no types but NumPy's own, and keeps others as raw bytes: those get the
+    element type that the model's input has.
+    """
+    types = {info.name: info.dtype for info in model.inputs}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise BiremeError("BM6001", f"not a readable .npz file: {error}", where=str(path)) from None
+    for name, array in arrays.items():
+        dtype = types.get(name, array.dtype)
+        if array.dtype.kind == "V" and array.dtype.itemsize == dtype.itemsize:
+            arrays[name] = array.view(dtype)
+    return arrays

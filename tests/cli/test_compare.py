@@ -17,6 +17,8 @@ import bireme as bm
 from bireme.codegen.compiler import Options
 from bireme.codegen.container import pack, unpack
 from bireme.codegen.rules import RULES
+from bireme.codegen.rules import arithmetic as a
+from bireme.codegen.tir import select
 from bireme.frontend.onnx import peer
 from bireme.ir import Builder
 from bireme.passes.simplify import Simplify
@@ -265,24 +267,120 @@ def test_control_flow_is_seen_from_outside(path):
     assert [name[0] for name in named] == ["before", "loop", "loop", "most", "choice", "after"]
 
 
-def test_a_wrong_kernel_in_a_loop_is_seen_at_the_loop(path, monkeypatch):
-    value, node = helper.make_tensor_value_info, helper.make_node
+def scan(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+    """A Scan, `loop`, over the rows of x; `nodes` make `next` and `out` of `state` and `row`."""
+    value = helper.make_tensor_value_info
     step = helper.make_graph(
-        [
-            node("Cos", ["state"], ["next"], name="in_loop"),
-            node("Mul", ["row", "next"], ["out"], name="in_loop_2"),
-        ],
+        list(nodes),
         "step",
         [value("state", TensorProto.FLOAT, [8]), value("row", TensorProto.FLOAT, [8])],
         [value("next", TensorProto.FLOAT, [8]), value("out", TensorProto.FLOAT, [8])],
     )
-    loop = node("Scan", ["start", "x"], ["last", "z"], name="loop", body=step, num_scan_inputs=1)
-    onnx.save(model([loop], start=np.zeros(8, np.float32)), "loop.onnx")
+    loop = helper.make_node(
+        "Scan", ["start", "x"], ["last", "z"], name="loop", body=step, num_scan_inputs=1
+    )
+    return model([loop], start=np.zeros(8, np.float32))
+
+
+def test_a_wrong_kernel_in_a_scan_is_named(path, monkeypatch):
+    """The sine is wrong above 1: from the third row on."""
+    node = helper.make_node
+    nodes = [
+        node("Add", ["state", "one"], ["next"], name="count"),
+        node("Sin", ["next"], ["wave"], name="wave"),
+        node("MatMul", ["wave", "eye"], ["out"], name="product"),
+    ]
+    whole = scan(*nodes)
+    for name, array in {"one": np.float32(0.4), "eye": np.eye(8, dtype=np.float32)}.items():
+        whole.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+    onnx.save(whole, "loop.onnx")
+    right = RULES["sin"]
+
+    def wrong(e: Any, op: Any, at: Any, result: int) -> Any:
+        x = right(e, op, at, result)
+        (argument,) = op.operands
+        above = e.at(argument, at) > a.like(1, x)
+        return select(above, x + a.like(1 / 16, x), x)
+
+    monkeypatch.setitem(RULES, "sin", wrong)
+    arguments = (Path("loop.onnx"), compiled(Path("loop.onnx")), "--dim", "batch=5")
+    found = compared(*arguments)
+    assert found["fault"]["stage"] == "kernel"
+    assert found["fault"]["within"] == "loop, iteration 2"
+    assert "loop/wave" in found["fault"]["nodes"]
+    assert "loop/product" not in found["fault"]["nodes"]
+    assert found["inside"]["node"] == "loop"
+    assert found["inside"]["iteration"] == 2
+    agrees = [step["local"]["agrees"] for step in found["inside"]["steps"]]
+    assert agrees == [True, False, True]
+    assert found["repro"]["nodes"] == ["loop"]
+    assert found["repro"]["reproduces"] is True
+    text = call("compare", *arguments).stdout
+    assert "in loop, iteration 2 (kernel)" in text
+
+
+def test_a_wrong_kernel_in_a_while_is_named(path, monkeypatch):
+    """A Loop that ends by its condition; the sine in it is wrong at every turn."""
+    value, node = helper.make_tensor_value_info, helper.make_node
+    body = helper.make_graph(
+        [
+            node("Sin", ["state"], ["wave"], name="wave"),
+            node("Add", ["wave", "one"], ["next"], name="add"),
+            node("ReduceMax", ["next"], ["most"], name="most", keepdims=0),
+            node("Less", ["most", "limit"], ["more"], name="more"),
+        ],
+        "body",
+        [
+            value("turn", TensorProto.INT64, []),
+            value("go", TensorProto.BOOL, []),
+            value("state", TensorProto.FLOAT, ["batch", 8]),
+        ],
+        [value("more", TensorProto.BOOL, []), value("next", TensorProto.FLOAT, ["batch", 8])],
+    )
+    loop = node("Loop", ["", "yes", "x"], ["z"], name="loop", body=body)
+    weights = {"one": np.float32(0.25), "limit": np.float32(0.8), "yes": np.bool_(True)}
+    onnx.save(model([loop], **{k: np.asarray(v) for k, v in weights.items()}), "loop.onnx")
+    right = RULES["sin"]
+    monkeypatch.setitem(RULES, "sin", lambda *a: right(*a) + tirx.const(1 / 64, "float32"))
+    arguments = ("--dim", "batch=3", "--range", "0..0")
+    found = compared(Path("loop.onnx"), compiled(Path("loop.onnx")), *arguments)
+    assert found["fault"]["within"] == "loop, iteration 0"
+    assert "loop/wave" in found["fault"]["nodes"]
+
+
+def test_a_wrong_kernel_in_a_branch_is_named(path, monkeypatch):
+    value, node = helper.make_tensor_value_info, helper.make_node
+    branches = {
+        name: helper.make_graph(
+            [
+                node(op, ["x"], [f"{name}_a"], name=f"{name}_wave"),
+                node("MatMul", [f"{name}_a", "eye"], [f"{name}_z"], name=f"{name}_product"),
+            ],
+            name,
+            [],
+            [value(f"{name}_z", TensorProto.FLOAT, ["batch", 8])],
+        )
+        for name, op in (("then", "Sin"), ("other", "Cos"))
+    }
+    nodes = [
+        node("ReduceMax", ["x"], ["most"], name="most", keepdims=0),
+        node("Less", ["most", "limit"], ["flag"], name="flag"),
+        node(
+            "If", ["flag"], ["z"], name="choice",
+            then_branch=branches["then"], else_branch=branches["other"],
+        ),
+    ]  # fmt: skip
+    weights = {"limit": np.asarray(np.float32(-100)), "eye": np.eye(8, dtype=np.float32)}
+    onnx.save(model(nodes, **weights), "branch.onnx")
     right = RULES["cos"]
     monkeypatch.setitem(RULES, "cos", lambda *a: right(*a) + tirx.const(1 / 64, "float32"))
-    found = compared(Path("loop.onnx"), compiled(Path("loop.onnx")), "--dim", "batch=3")
-    assert found["fault"]["nodes"] == ["loop"]
-    assert found["repro"]["reproduces"] is True
+    artefact = compiled(Path("branch.onnx"))
+    found = compared(Path("branch.onnx"), artefact, "--dim", "batch=3")
+    assert found["fault"]["within"] == "choice"
+    assert found["fault"]["nodes"] == ["choice/other_wave"]
+    assert found["inside"]["iteration"] is None
+    right_way = compared(Path("branch.onnx"), artefact, "--dim", "batch=3", "--range", "-200..-150")
+    assert right_way["agrees"]
 
 
 def integers() -> Iterator[onnx.ModelProto]:
