@@ -132,9 +132,13 @@ def rows(report: Report, threads: int, precision: str) -> tuple[list[str], list[
 
 
 def cell(result: Result | None) -> str:
-    """A time, starred where the cores were far from each other."""
-    text = shown(result.milliseconds if result else None)
-    return f"{text}*" if result and result.state else text
+    """A time, starred where the cores were far from each other; the error of lower precisions."""
+    time = result.milliseconds if result else None
+    if result is None or time is None:
+        return shown(None)
+    text = f"{shown(time)}*" if result.state else shown(time)
+    exact = ENGINES[result.engine].precision == "float32" or result.error is None
+    return text if exact else f"{text} ({result.error:.0e})"
 
 
 def summary(report: Report, threads: int) -> str:

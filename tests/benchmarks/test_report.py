@@ -1,0 +1,98 @@
+"""Tables, JSON, page and chart say what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks.measure import Result
+from benchmarks.page import CHART, PAGE, RESULTS, chart, text, write_page
+from benchmarks.report import Report, geometric_mean, rows, shown, summary
+
+
+@pytest.fixture
+def report() -> Report:
+    def result(model: str, engine: str, time: float, threads: int = 1) -> Result:
+        times = [time, time * 2, time]
+        return Result(model, engine, threads, samples=times, near=[True] * 3, first_result=5.0)
+
+    return Report(
+        date="2026-01-02",
+        cpu="a <cpu>",
+        cores=2,
+        peak=100.0,
+        cpu_time=False,
+        versions={"bireme": "bireme 1", "onnxruntime": "onnxruntime 2", "openvino": "openvino 3"},
+        multiply_adds={"net": 500_000_000, "rnn": 1_000_000},
+        results=[
+            result("net", "bireme", 12.5),
+            result("net", "onnxruntime", 25.0),
+            result("net", "openvino", 20.0),
+            result("net", "openvino_bf16", 8.0),
+            result("rnn", "bireme", 0.4),
+            result("rnn", "onnxruntime", 0.2),
+            Result("rnn", "openvino", 1, reason="Error: `GRU` is missing\nand more"),
+        ],
+    )
+
+
+def test_table(report: Report) -> None:
+    heads, lines = rows(report, 1, "float32")
+    assert heads == ["model", "Bireme", "ONNX Runtime", "OpenVINO", "ratio", "of the limit"]
+    assert lines == [
+        ["net", "12.5", "25.0", "20.0", "1.60", "80%"],
+        ["rnn", "0.400", "0.200", "–", "0.500", "5%"],
+    ]
+    heads, lines = rows(report, 1, "bfloat16")
+    assert (heads, lines[0]) == (["model", "OpenVINO bfloat16"], ["net", "8.00"])
+
+
+def test_summary_names_where_we_are_behind(report: Report) -> None:
+    line = "1 threads: geometric mean 0.89 over 2 models; behind on rnn 0.50"
+    assert summary(report, 1) == line
+
+
+def test_lower_precision_is_no_float32_peer(report: Report) -> None:
+    assert report.best_peer("net", 1, "float32") == ("openvino", 20.0)
+    assert report.best_peer("net", 1, "bfloat16") == ("openvino_bf16", 8.0)
+
+
+def test_json_round_trip(report: Report, tmp_path: Path) -> None:
+    report.save(tmp_path / "results.json")
+    assert Report.load(tmp_path / "results.json") == report
+
+
+def test_page(report: Report, tmp_path: Path) -> None:
+    write_page(report, tmp_path)
+    page = (tmp_path / PAGE).read_text()
+    assert page == text(report)
+    for part in ("2026-01-02", "onnxruntime 2", "| rnn | 0.400 | 0.200 | – | 0.500 | 5% |",
+                 "* OpenVINO on rnn: `Error: 'GRU' is missing`", CHART, RESULTS):  # fmt: skip
+        assert part in page
+    assert Report.load(tmp_path / RESULTS) == report
+
+
+def test_chart_shows_each_ratio_once(report: Report) -> None:
+    root = ElementTree.fromstring(chart(report))
+    titles = [e.text for e in root.iter() if e.tag.endswith("title")]
+    assert titles == ["ONNX Runtime: 2.00", "OpenVINO: 1.60", "ONNX Runtime: 0.50"]
+
+
+def test_starred_where_cores_were_far(report: Report) -> None:
+    report.results[0].near = [False] * 3
+    assert rows(report, 1, "float32")[1][0][1] == "12.5*"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, "–"), (123.4, "123"), (9.876, "9.88"), (0.01234, "0.0123"), (0.0, "0")],
+)
+def test_three_digits(value: float | None, expected: str) -> None:
+    assert shown(value) == expected
+
+
+def test_geometric_mean() -> None:
+    assert geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
+    assert geometric_mean([]) != geometric_mean([])
