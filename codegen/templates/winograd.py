@@ -242,7 +242,7 @@ class _Kernel:
             ]
             for register in sums:
                 emit.store(register, lanes, const(0.0, "float32"))
-            with emit.loop("block", self.depth) as k, emit.loop("channel", COLUMNS) as channel:
+            with emit.loop("block", self.depth) as k, emit.loop("c", self._channels(k)) as channel:
                 at = (point * index(self.depth) + k) * index(COLUMNS) + channel
                 right = [
                     emit.bind(emit.load(self.filters, _vector(s + at * index(COLUMNS))))
@@ -260,6 +260,14 @@ class _Kernel:
             for number, register in enumerate(sums):
                 target = _vector(base + index(number * COLUMNS))
                 emit.store(self.products, target, emit.load(register, lanes))
+
+    def _channels(self, block: Expr) -> Expr:
+        """How many channels of a block exist."""
+        spare = self.conv.attrs["spare"]
+        if not spare:
+            return index(COLUMNS)
+        exist = index(self.depth * COLUMNS - spare)
+        return self.e.emit.bind(tirx.min(index(COLUMNS), exist - block * index(COLUMNS)))
 
     def _transform_outputs(
         self, block: Expr, place: tuple[Expr, Expr, int], position: Position
