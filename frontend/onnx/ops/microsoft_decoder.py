@@ -74,18 +74,15 @@ def _grouped_query(n: Node) -> list[Tensor]:
     how many tokens it has now, less one; its new ones are put behind the earlier ones.
     """
     heads, shared = n.integer("num_heads"), n.integer("kv_num_heads")
-    for place in range(11, 17):
-        if n.get(place) is not None:
-            raise BiremeError("BM1003", f"{n.label(place)} is not supported")
-    unset(n, "kv_cache_bit_width", "qk_output", "sliding_window_cache", "smooth_softmax")
-    for name in ("k_quant_type", "v_quant_type"):
-        n.choice(name, "NONE", ("NONE",))
-    for name in ("k_norm_epsilon", "q_norm_epsilon", "qk_norm_epsilon"):
-        n.number(name, 0.0)  # of inputs that are absent
+    _refuse_quantized(n)
+    if n.get(16) is not None:
+        raise BiremeError("BM1003", f"{n.label(16)} is not supported")
+    unset(n, "qk_output", "sliding_window_cache")
     if not n.flag("causal", True):
         raise BiremeError("BM1003", "attribute 'causal' = 0 is not supported")
     interleaved = n.flag("rotary_interleaved")
     q, k, v = _operands(n, heads, shared)
+    q, k = _normalised(n, q, 14, "q_norm_epsilon"), _normalised(n, k, 15, "k_norm_epsilon")
     steps = q.shape[2]
     counts = cast(n, reshape(n.b, n[5], (q.shape[0], 1)), DType.I64)
     before = n.b.maximum(n.b.sub(n.b.add(counts, 1), reshape(n.b, sizes([steps]), ())), 0)
@@ -96,6 +93,31 @@ def _grouped_query(n: Node) -> list[Tensor]:
         k = _rotated(n, k, positions, n[7], n[8], interleaved)
     k, v = (_appended(n, n.get(i), t, before) for i, t in ((3, k), (4, v)))
     return [_shared_attention(n, q, k, v, places), k, v]
+
+
+def _refuse_quantized(n: Node) -> None:
+    """Raises BM1003 for a cache of integers."""
+    hint = "export the model with a cache of float16 or float32"
+    for name in ("k_quant_type", "v_quant_type"):
+        kind = n.text(name, "NONE")
+        if kind != "NONE":
+            what = f"a quantised cache (attribute {name!r} = {kind!r}) is not supported"
+            raise BiremeError("BM1003", what, hint=hint)
+    width = n.integer("kv_cache_bit_width", 0)
+    if width > 0:
+        what = f"a quantised cache (attribute 'kv_cache_bit_width' = {width}) is not supported"
+        raise BiremeError("BM1003", what, hint=hint)
+    for place in (12, 13):
+        if n.get(place) is not None:
+            what = f"a quantised cache ({n.label(place)}) is not supported"
+            raise BiremeError("BM1003", what, hint=hint)
+
+
+def _normalised(n: Node, x: Tensor, place: int, epsilon: str) -> Tensor:
+    """Heads `x [N, heads, S, size]` divided by their root mean square, if they have weights."""
+    most = n.number(epsilon, n.number("qk_norm_epsilon", 1e-6))
+    weights = n.get(place)
+    return x if weights is None else n.b.rms_norm(x, weights, axis=3, epsilon=most)
 
 
 def _operands(n: Node, heads: int, shared: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -156,9 +178,26 @@ def _shared_attention(n: Node, q: Tensor, k: Tensor, v: Tensor, places: Tensor) 
         seen = b.logical_and(seen, b.greater(columns, b.sub(last, window)))
     scores = b.where(seen, scores, scalar(float("-inf"), scores.dtype))
     values = reshape(b, v, (batch, shared, 1, total, v.shape[3]))
-    mixed = b.matmul(b.softmax(scores, axis=4), values)
+    mixed = b.matmul(_softmax(n, scores), values)
     mixed = reshape(b, mixed, (batch, q.shape[1], steps, v.shape[3]))
     return reshape(b, transpose(b, mixed, (0, 2, 1, 3)), (batch, steps, q.shape[1] * v.shape[3]))
+
+
+def _softmax(n: Node, scores: Tensor) -> Tensor:
+    """Of `scores [N, kv heads, group, S, keys]`, each row of which may have a further score, the
+    sink: it takes its share and is dropped. A smooth softmax is that with a sink of 0.
+    """
+    b, (batch, shared, group, steps, total) = n.b, scores.shape
+    sink, smooth = n.get(11), n.flag("smooth_softmax")
+    if sink is not None:
+        sink = reshape(b, cast(n, sink, scores.dtype), (1, shared, group, 1, 1))
+    elif smooth:
+        sink = scalar(0.0, scores.dtype)
+    else:
+        result: Tensor = b.softmax(scores, axis=4)
+        return result
+    column = expand(b, sink, (batch, shared, group, steps, 1))
+    return cut(b, b.softmax(b.concat(scores, column, axis=4), axis=4), 4, 0, total)
 
 
 TABLE: Table = {

@@ -339,6 +339,11 @@ GROUPED: dict[str, dict[str, Any]] = {
                       "rotary_interleaved": 1},
     "window": {"past": 0, "steps": 6, "lengths": [6, 6], "local_window_size": 2},
     "capped": {"past": 0, "steps": 4, "lengths": [4, 4], "softcap": 0.5, "scale": 0.3},
+    "smooth prompt": {"past": 0, "steps": 4, "lengths": [4, 2], "smooth_softmax": 1},
+    "smooth step": {"past": 5, "steps": 1, "lengths": [6, 3], "smooth_softmax": 1},
+    "sink": {"past": 0, "steps": 4, "lengths": [4, 4], "sink": True},
+    "sink of a window": {"past": 5, "steps": 1, "lengths": [6, 4], "sink": True, "do_rotary": 1,
+                         "local_window_size": 2, "smooth_softmax": 1},
 }  # fmt: skip
 
 
@@ -356,10 +361,16 @@ def test_grouped_attention(name: str) -> None:
         "counts": (lengths - 1).astype(np.int32),
         "total": np.array([past + steps], np.int32),
     }
+    names = [*inputs, *[""] * 9]
     if case.get("do_rotary"):
         inputs |= {"c": np.cos(random(16, 8, seed=5)), "s": np.sin(random(16, 8, seed=5))}
+        names[7:9] = "c", "s"
+    if case.pop("sink", False):
+        inputs["sink"] = random(4, seed=6)
+        names[11] = "sink"
     model, feed = single("GroupQueryAttention", inputs, ("total", "c", "s"), outputs=3,
                          num_heads=4, kv_num_heads=2, **case)  # fmt: skip
+    use(model, names)
     expected, found = onnxruntime_run(model, feed), run(model, feed)
     assert list(found) == list(expected)
     for row, length in enumerate(lengths):
@@ -372,6 +383,44 @@ def test_grouped_attention(name: str) -> None:
             np.testing.assert_allclose(
                 found[cache][row, :, :length], expected[cache][row, :, :length], rtol=1e-5
             )
+
+
+def test_grouped_attention_of_normalised_heads() -> None:
+    """ONNX Runtime has it on other devices only; it is attention of operands divided before."""
+    inputs = {
+        "q": random(1, 3, 64),
+        "k": random(1, 3, 32, seed=1),
+        "v": random(1, 3, 32, seed=2),
+        "past_k": random(1, 2, 0, 16),
+        "past_v": random(1, 2, 0, 16),
+        "counts": np.array([2], np.int32),
+        "total": np.array([3], np.int32),
+        "c": np.cos(random(16, 8, seed=5)),
+        "s": np.sin(random(16, 8, seed=5)),
+    }
+    weights = {"wq": random(16, seed=7), "wk": random(16, seed=8)}
+
+    def found(more: dict[str, Array], **attrs: Any) -> Array:
+        given = inputs | more
+        model, feed = single(
+            "GroupQueryAttention", given, ("total", "c", "s"), num_heads=4, kv_num_heads=2,
+            do_rotary=1, **attrs,
+        )  # fmt: skip
+        use(model, [*inputs, "", "", "", "", "", *(n for n in weights if n in more)])
+        result: Array = run(model, feed)["y0"]
+        return result
+
+    def normalised(x: Array, weight: Array, epsilon: float) -> Array:
+        heads = x.reshape(1, 3, -1, 16)
+        size = np.sqrt(np.mean(heads**2, axis=-1, keepdims=True) + epsilon)
+        return (heads / size * weight).reshape(x.shape)
+
+    own = {
+        "q": normalised(inputs["q"], weights["wq"], 0.5),
+        "k": normalised(inputs["k"], weights["wk"], 0.25),
+    }
+    one = found(weights, qk_norm_epsilon=0.25, q_norm_epsilon=0.5)
+    np.testing.assert_allclose(one, found(own), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
@@ -404,9 +453,10 @@ def test_lstm_with_weights_of_8_bits(direction: str, by_gate: bool) -> None:
     ("attrs", "ok"),
     [
         ({"smooth_softmax": 0, "k_quant_type": "NONE", "causal": 1}, True),
-        ({"smooth_softmax": 1}, False),
+        ({"smooth_softmax": 1}, True),
         ({"causal": 0}, False),
         ({"k_quant_type": "PER_TENSOR"}, False),
+        ({"kv_cache_bit_width": 8}, False),
     ],
 )
 def test_attributes_that_ask_for_nothing_are_taken(attrs: dict[str, Any], ok: bool) -> None:
