@@ -406,6 +406,8 @@ class _Rewriter:
         else:
             packed = pack_winograd(weights, form, self.size)
         attrs = {**op.attrs, "in_block": in_block, "out_block": self.size, "winograd": form}
+        if not plain and not conv.depthwise and op.attrs["groups"] == 1:
+            attrs["spare"] = -weights.shape[1] % self.size
         operand = x if plain else self._pack(x, x.type.rank, 0.0, b)
         filters = b.constant(packed, weight_name(w))
         return b.op("conv", [operand, filters], **attrs).result
@@ -417,7 +419,8 @@ class _Rewriter:
         if not self.settings.winograd or not everywhere or weights.shape[2:] != (TAPS, TAPS):
             return DIRECT
         batch, _, *sizes = (evaluate(d, self.settings.hints) for d in op.result.type.shape)
-        filters, channels = (-(-d // self.size) * self.size for d in weights.static_shape[:2])
+        filters, channels = weights.static_shape[:2]
+        filters = -(-filters // self.size) * self.size
         return choose_form(Convolution(channels, filters, batch, *sizes))
 
     def _pack(self, value: Value, rank: int, fill: float, b: Builder) -> Value:

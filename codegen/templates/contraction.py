@@ -51,7 +51,8 @@ class Form:
 
     `gather_right` says that right elements are scattered in memory: each column tile is gathered in
     scratch memory first. `unroll` writes the loops of the sum out, so that neighbouring rows share
-    what they load. `products` says what elements are: a term may be a pair of them.
+    what they load. `spare` steps at the end of the last loop are left out in the last step of the
+    first one. `products` says what elements are: a term may be a pair of them.
     """
 
     anchor: Value
@@ -65,6 +66,7 @@ class Form:
     gather_right: bool = False
     unroll: bool = False
     products: Products = SINGLE
+    spare: int = 0
 
     @property
     def depth(self) -> Dim:
@@ -364,7 +366,12 @@ class Kernel:
             for step in range(terms[0]):
                 self._sum(terms[1:], [*at, index(step)], accumulate)
             return
-        with self.emit_.loop("k", self.emit_.dim(terms[0])) as k:
+        count = self.emit_.dim(terms[0])
+        if at and len(terms) == 1 and self.form.spare:
+            first, last = self.form.terms[0], terms[0]
+            exist = self.emit_.dim(first * last - self.form.spare)
+            count = self.emit_.bind(tirx.min(count, exist - at[0] * count), "steps")
+        with self.emit_.loop("k", count) as k:
             self._sum(terms[1:], [*at, k], accumulate)
 
     def _right(self, batch: Index, block: Expr, number: int, width: int, term: Index) -> Expr:

@@ -74,6 +74,7 @@ def _dense(e: Emission, conv: Op) -> Form:
         left=left,
         right=right,
         place=place,
+        spare=conv.attrs["spare"] // conv.attrs["pair"],
     )
     if conv.attrs["pair"] == 1:
         return form

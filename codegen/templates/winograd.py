@@ -11,7 +11,8 @@ alone are stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tvm import tirx
@@ -25,6 +26,9 @@ from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, match
 from bireme.ir import Array, Dim, DType, Graph, Op, ceildiv, product
 from bireme.ir.winograd import TAPS, transforms
 from bireme.targets.description import InstructionSet
+
+# Image, row and column of the first output of a tile.
+Position = tuple[Expr, Expr, Expr]
 
 # Bytes of transformed inputs and products of a task: they should stay in the second-level cache.
 _TASK_BYTES = 576 << 10
@@ -164,21 +168,29 @@ class _Kernel:
 
     def _column(self, block: Expr, width: int, first: Expr, count: Expr) -> None:
         self._multiply(block, Tile(self.tile.rows, width), count)
-        with self.e.emit.loop("tile", count) as tile:
-            position = self._position(first, tile)
-            with self.e.emit.loop("part", width) as part:
-                self._transform_outputs(block + part, (tile, part, width), position)
+        with (
+            self.e.emit.loop("part", width) as part,
+            self._tiles(first, count) as (tile, position),
+        ):
+            self._transform_outputs(block + part, (tile, part, width), position)
 
-    def _position(self, first: Expr, tile: Expr) -> tuple[Expr, Expr, Expr]:
-        """Batch, row and column of the first output of a tile."""
+    @contextmanager
+    def _tiles(self, first: Expr, count: Expr) -> Iterator[tuple[Expr, Position]]:
+        """A loop over the tiles of a task, row by row: number within the task, and position."""
         emit = self.e.emit
-        sizes = [emit.dim(d) for d in self.grid]
-        batch, row, column = unravel(emit, first + tile, sizes)
-        return (
-            batch,
-            emit.bind(row * index(self.size), "row"),
-            emit.bind(column * index(self.size), "column"),
-        )
+        batch, rows, columns = (emit.dim(d) for d in self.grid)
+        end = emit.bind(first + count, "end")
+        top = emit.opaque(tirx.truncdiv(first, columns), "top")
+        bottom = emit.opaque(tirx.truncdiv(end + columns - index(1), columns), "bottom")
+        with emit.loop("line", emit.bind(bottom - top), start=top) as line:
+            image, row = unravel(emit, line, [batch, rows])
+            row = emit.bind(row * index(self.size), "row")
+            before = emit.bind(line * columns)
+            start = emit.bind(tirx.max(first, before))
+            stop = tirx.min(end, before + columns)
+            with emit.loop("tile", emit.bind(stop - start), start=start) as tile:
+                column = emit.bind((tile - before) * index(self.size), "column")
+                yield emit.bind(tile - first), (image, row, column)
 
     # --- the three steps --------------------------------------------------------------------------
 
@@ -186,21 +198,21 @@ class _Kernel:
         """Input tiles of all channels, as `[channel block, point, tile, lane]`."""
         e, emit, points = self.e, self.e.emit, self.points
         matrix, lanes = transforms(self.size).input, _lanes()
-        with emit.loop("tile", count) as tile:
-            batch, row, column = self._position(first, tile)
+        with (
+            emit.loop("channels", self.depth) as block,
+            self._tiles(first, count) as (tile, (batch, row, column)),
+        ):
             rows = self._within(row, self.height)
             columns = self._within(column, self.width)
-            with emit.loop("channels", self.depth) as block:
-                values = [
-                    [e.evaluator.at(self.x, [batch, block, y, x, lanes]) for y in rows]
-                    for x in columns
-                ]
-                halves = [_to_points(emit, matrix, line) for line in values]
-                start = emit.bind(block * index(points**2 * self.pitch) + tile)
-                for i, line in enumerate(zip(*halves, strict=True)):
-                    for j, value in enumerate(_to_points(emit, matrix, line)):
-                        offset = start + index((i * points + j) * self.pitch)
-                        emit.store(self.data, _vector(offset * index(COLUMNS)), value)
+            values = [
+                [e.evaluator.at(self.x, [batch, block, y, x, lanes]) for y in rows] for x in columns
+            ]
+            halves = [_to_points(emit, matrix, line) for line in values]
+            start = emit.bind(block * index(points**2 * self.pitch) + tile)
+            for i, line in enumerate(zip(*halves, strict=True)):
+                for j, value in enumerate(_to_points(emit, matrix, line)):
+                    offset = start + index((i * points + j) * self.pitch)
+                    emit.store(self.data, _vector(offset * index(COLUMNS)), value)
 
     def _within(self, start: Expr, size: Dim) -> list[Expr]:
         """Where a tile reads along an axis with so many outputs."""
@@ -230,7 +242,7 @@ class _Kernel:
             ]
             for register in sums:
                 emit.store(register, lanes, const(0.0, "float32"))
-            with emit.loop("block", self.depth) as k, emit.loop("channel", COLUMNS) as channel:
+            with emit.loop("block", self.depth) as k, emit.loop("c", self._channels(k)) as channel:
                 at = (point * index(self.depth) + k) * index(COLUMNS) + channel
                 right = [
                     emit.bind(emit.load(self.filters, _vector(s + at * index(COLUMNS))))
@@ -249,8 +261,16 @@ class _Kernel:
                 target = _vector(base + index(number * COLUMNS))
                 emit.store(self.products, target, emit.load(register, lanes))
 
+    def _channels(self, block: Expr) -> Expr:
+        """How many channels of a block exist."""
+        spare = self.conv.attrs["spare"]
+        if not spare:
+            return index(COLUMNS)
+        exist = index(self.depth * COLUMNS - spare)
+        return self.e.emit.bind(tirx.min(index(COLUMNS), exist - block * index(COLUMNS)))
+
     def _transform_outputs(
-        self, block: Expr, place: tuple[Expr, Expr, int], position: tuple[Expr, Expr, Expr]
+        self, block: Expr, place: tuple[Expr, Expr, int], position: Position
     ) -> None:
         """The results of one tile and filter block, from where their products stand."""
         emit, size, points = self.e.emit, self.size, self.points
@@ -271,7 +291,7 @@ class _Kernel:
                 emit.store(self.outputs, _vector(index((i * size + j) * COLUMNS)), value)
         self._store(emit.bind(block), position)
 
-    def _store(self, block: Expr, position: tuple[Expr, Expr, Expr]) -> None:
+    def _store(self, block: Expr, position: Position) -> None:
         """Applies the epilogue to the outputs of a tile that exist, and stores them."""
         e, emit = self.e, self.e.emit
         batch, row, column = position
@@ -299,7 +319,7 @@ class _Kernel:
         pad: Op,
         buffer: Buffer,
         block: Expr,
-        position: tuple[Expr, Expr, Expr],
+        position: Position,
         existing: tuple[Expr, Expr],
     ) -> None:
         """Zeroes the border of a padded result around a tile that stands at an edge."""

@@ -124,6 +124,9 @@ def _blocked_conv_type(
     has_rank(t, x, rank + (2 if plain else 3), "x")
     if not plain:
         t.same(x.shape[-1], inner, f"last size of {x} against in_block")
+    if not 0 <= t.attrs["spare"] < inner:
+        detail = f"spare must be below in_block, {inner}; found {t.attrs['spare']}"
+        raise t.fail(detail, "BM1006")
     if t.attrs["winograd"]:
         kernel = _winograd_kernel(t, x, w)
     elif w.rank == rank + 2:
@@ -320,6 +323,12 @@ OPS = (
             _GROUPS,
             Attr("in_block", AttrKind.INT, 1, "channels in a block of `x`; 1: `x` is not blocked"),
             Attr("out_block", AttrKind.INT, 1, "channels in a block of the result; 1: no blocks"),
+            Attr(
+                "spare",
+                AttrKind.INT,
+                0,
+                "channels at the end of the last block of `x` that do not exist: `w` is zero there",
+            ),
             Attr(
                 "winograd",
                 AttrKind.INT,

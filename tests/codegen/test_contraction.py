@@ -12,7 +12,7 @@ from bireme.codegen.templates.tiles import COLUMNS, choose_tile
 from bireme.ir import DType, TensorType, symbol
 from bireme.passes.pack_matmul import pack_columns
 from bireme.targets.x86.chips import LEVELS
-from tests.codegen.compare import check
+from tests.codegen.compare import check, sample
 from tests.codegen.kernels import group, run_kernel
 
 F32 = DType.F32
@@ -30,6 +30,7 @@ def conv_group(
     residual=False,
     groups=1,
     dtype=F32,
+    spare=0,
 ):
     """Conv → + bias → (+ residual) → relu → (pad), on channel blocks."""
     rank = len(filters) - 1
@@ -46,6 +47,7 @@ def conv_group(
         "groups": channels if depthwise else groups,
         "in_block": 1 if plain else COLUMNS,
         "out_block": COLUMNS,
+        "spare": spare,
     }
     bias = (w[0], *(1,) * rank, COLUMNS)
     inputs = [TensorType(dtype, shape) for shape in (x, w, bias)]
@@ -106,6 +108,30 @@ def conv_group(
 def test_convolution(case, sizes):
     assert template_of(kernel_spec(case).graph()).name == "convolution"
     check(case, sizes=sizes)
+
+
+@pytest.mark.parametrize(
+    ("case", "sizes"),
+    [
+        (conv_group((1, 2, 9, 17, 16), (2, 1, 1), spare=8), {}),
+        (conv_group((2, 1, 9, 17, 16), (3, 3, 3), spare=15, pad=1), {}),
+        (conv_group((1, 3, H, W, 16), (2, 3, 3), stride=2, spare=1), {"h": 11, "w": 35}),
+        (conv_group((1, 3, 40, 16), (2, 5), spare=4), {}),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else None,
+)
+def test_channels_that_do_not_exist_are_left_out(case, sizes):
+    """Infinities there would show; the filters are zero."""
+    arrays = [sample(v.type, sizes, seed) for seed, v in enumerate(case.operands)]
+    (conv,) = (op for op in case.blocks[0].ops if op.name == "conv")
+    missing = COLUMNS - conv.attrs["spare"]
+    arrays[0][:, -1, ..., missing:] = 0
+    arrays[1][:, -1, ..., missing:, :] = 0
+    expected = check(case, arrays, sizes)
+    arrays[0][:, -1, ..., missing:] = np.inf
+    status, found = run_kernel(case, arrays, sizes)
+    assert status == 0
+    np.testing.assert_array_equal(found[0], expected[0])
 
 
 @pytest.mark.parametrize("level", LEVELS[1:], ids=lambda level: level.name)

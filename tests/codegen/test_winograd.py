@@ -20,7 +20,7 @@ N, H, W = symbol("n"), symbol("h"), symbol("w")
 UNIT = {"strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1), "groups": 1}
 
 
-def winograd_group(x, blocks, tile, pad=(), residual=False, both=False):
+def winograd_group(x, blocks, tile, pad=(), residual=False, both=False, spare=0):
     """Conv → + bias → (+ residual) → relu → (pad), on channel blocks; `both` gives the result
     before relu, too.
     """
@@ -31,7 +31,7 @@ def winograd_group(x, blocks, tile, pad=(), residual=False, both=False):
         inputs.append(TensorType(F32, (x[0], blocks, x[2] - 2, x[3] - 2, COLUMNS)))
 
     def body(b, x, w, bias, *rest):
-        y = b.conv(x, w, **UNIT, in_block=COLUMNS, out_block=COLUMNS, winograd=tile)
+        y = b.conv(x, w, **UNIT, in_block=COLUMNS, out_block=COLUMNS, winograd=tile, spare=spare)
         y = b.add(y, bias)
         for other in rest:
             y = b.add(y, other)
@@ -51,6 +51,8 @@ def inputs_of(case, sizes, tile):
     x, _, *others = (sample(t, sizes, seed) for seed, t in enumerate(types))
     filters, depth = (types[1].shape[axis] * COLUMNS for axis in (0, 3))
     plain = np.random.default_rng(7).standard_normal((filters, depth, 3, 3)).astype(np.float32)
+    (conv,) = (op for op in case.blocks[0].ops if op.name == "conv")
+    plain[:, depth - conv.attrs["spare"] :] = 0
     packed = pack_filters(transform_filters(plain, tile), COLUMNS, COLUMNS)
     return [x, np.ascontiguousarray(np.moveaxis(packed, 1, 3)), *others]
 
@@ -66,6 +68,7 @@ def inputs_of(case, sizes, tile):
         ({"x": (3, 2, 15, 13, 16), "blocks": 5, "residual": True, "both": True}, {}),
         ({"x": (2, 1, 8, 9, 16), "blocks": 1, "pad": (2, 0, 1, 3)}, {}),
         ({"x": (1, 16, 58, 30, 16), "blocks": 16}, {}),
+        ({"x": (1, 2, 9, 10, 16), "blocks": 2, "spare": 5}, {}),
         ({"x": (N, 2, H, W, 16), "blocks": 2}, {"n": 2, "h": 8, "w": 19}),
         ({"x": (N, 1, H, W, 16), "blocks": 3, "pad": (1, 1, 1, 1)}, {"n": 3, "h": 3, "w": 40}),
         ({"x": (1, 9, H, W, 16), "blocks": 4, "residual": True}, {"h": 33, "w": 22}),

@@ -317,3 +317,13 @@ def test_winograd_can_be_left_out():
     graph = net.done(net.conv(x, 64, 3, node="c"))
     apply(graph, Layout(winograd=False))
     assert [op.attrs["winograd"] for op in graph.walk() if op.name == "conv"] == [0]
+
+
+def test_convolutions_know_the_channels_that_fill_no_block():
+    net = Net()
+    x = net.input("x", "n", 3, "h", "w")
+    y = net.conv(net.conv(x, 24, 3, stride=2, node="c1"), 32, 1, node="c2")
+    graph = net.done(net.conv(y, 8, 3, node="c3"))
+    with same_results(graph, tolerance=1e-5, sizes=SIZES):
+        apply(graph, Layout(), Dce())
+    assert [op.attrs["spare"] for op in graph.walk() if op.name == "conv"] == [0, 8, 0]
