@@ -141,6 +141,10 @@ def run(
     ] = None,
     dim: Dim = None,
     threads: Threads = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=(1 << 64) - 1, help="Of random numbers that the model draws."),
+    ] = None,
     profile: Annotated[bool, typer.Option(help="Print the time of every op.")] = False,
     json: Json = False,
 ) -> None:
@@ -148,7 +152,7 @@ def run(
     from bireme.cli.run import run as run_artefact
 
     with reporting_errors(json):
-        run_artefact(artefact, source, output, dim, threads, profile, json)
+        run_artefact(artefact, source, output, dim, threads, seed, profile, json)
 
 
 @app.command()

@@ -19,13 +19,14 @@ def run(
     target: Path | None,
     dims: list[str] | None,
     threads: int | None,
+    seed: int | None,
     profile: bool,
     json: bool,
 ) -> None:
     """Runs the artefact once and prints, or writes to `target`, what came out."""
     model = Model.load(artefact)
     feed = read_inputs(source, model) if source else random_inputs(model, parse_dims(dims))
-    session = Session(model, threads=threads, profile=profile)
+    session = Session(model, threads=threads, profile=profile, seed=seed)
     start = perf_counter()
     outputs = session.run(feed)
     milliseconds = (perf_counter() - start) * 1e3

@@ -8,7 +8,7 @@ from onnx import defs
 
 from bireme.codegen.rules import RULES
 from bireme.frontend.onnx.model import NEWEST_OPSET, OLDEST_OPSET
-from bireme.frontend.onnx.ops import RANDOM, TABLES, find_converter
+from bireme.frontend.onnx.ops import TABLES, find_converter
 from bireme.ir import OPS, Fusion
 from bireme.passes import decompose
 from bireme.targets.registry import names
@@ -53,7 +53,7 @@ def first_opset(operator: str) -> int | None:
     """Return the oldest opset in which an operator is read from a model, or None.
 
     Operators without a converter are read by the bodies that ONNX gives them, if it does; not those
-    that draw random numbers or that take sequences.
+    that take sequences.
     """
     for opset in range(OLDEST_OPSET, NEWEST_OPSET + 1):
         if not defs.has(operator, opset):
@@ -67,7 +67,7 @@ def _has_body(operator: str, opset: int) -> bool:
     schema = defs.get_schema(operator, opset)
     body = schema.has_function or schema.has_context_dependent_function
     takes_sequences = any("seq(" in kind for i in schema.inputs for kind in i.types)
-    return body and not takes_sequences and operator not in RANDOM
+    return body and not takes_sequences
 
 
 def onnx_rows() -> Iterator[list[str]]:

@@ -30,12 +30,17 @@ class Program:
     """
 
     def __init__(
-        self, model: Model, data: bytes | None, report: Report | None, threads: int | None
+        self,
+        model: Model,
+        data: bytes | None,
+        report: Report | None,
+        threads: int | None,
+        seed: int | None = None,
     ) -> None:
         self.model = model
         self.report = report
         self._data = data
-        self._session = Session(model, threads=threads)
+        self._session = Session(model, threads=threads, seed=seed)
 
     def __call__(self, *inputs: Any, **named: Any) -> dict[str, Array]:
         """Runs the model on arrays given in order, by name, or as one mapping; gives outputs by
@@ -50,6 +55,17 @@ class Program:
                 raise BiremeError("BM6003", f"expected {len(names)} inputs; found {len(inputs)}")
             feed.update(zip(names, inputs, strict=False))
         return self._session.run(feed)
+
+    @property
+    def seed(self) -> int:
+        """What random numbers of the model depend on, in [0, 2**64): the runs after it was set have
+        the numbers of those after it was set before. At first it is one from the operating system.
+        """
+        return self._session.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._session.seed = seed
 
     @property
     def peak_bytes(self) -> int:
@@ -73,6 +89,7 @@ def compile(
     constants: Mapping[str, Array] | None = None,
     specialize: Choices | Sequence[Choices] = (),
     threads: int | None = None,
+    seed: int | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> Program:
@@ -82,7 +99,7 @@ def compile(
     (`{"batch": 1}`) or gives them a range (`{"batch": range(1, 65)}`); `constants` turns inputs
     into data. `specialize` names sizes that get kernels of their own, chosen at run time:
     `{"seq": [16, 64, 128]}`; sizes of several symbols are combined, several mappings are not.
-    `threads` is the most that a run may use. Raises BiremeError.
+    `threads` is the most that a run may use; `seed` is that of the program. Raises BiremeError.
     """
     if isinstance(model, Graph):
         graph = model
@@ -94,9 +111,11 @@ def compile(
         choices = [specialize] if isinstance(specialize, Mapping) else specialize
         options = replace(options or Options(), specialize=choices)
     data, report = compile_graph(graph, find(target), options, progress)
-    return Program(Model.load(data), data, report, threads)
+    return Program(Model.load(data), data, report, threads, seed)
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Program:
+def load(
+    path: str | os.PathLike[str], *, threads: int | None = None, seed: int | None = None
+) -> Program:
     """Loads an artefact from a file. Raises `bireme.runtime.RuntimeFault`."""
-    return Program(Model.load(path), None, None, threads)
+    return Program(Model.load(path), None, None, threads, seed)

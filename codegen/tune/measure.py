@@ -60,7 +60,8 @@ def measure(request: Measure) -> Measured:
     """Does what is asked, in this process. Raises RuntimeFault."""
     models = [Model.load(path, max_isa=request.isa) for path in request.paths]
     feed = _data(models[0], request)
-    sessions = [Session(m, threads=len(request.cores), profile=True) for m in models]
+    threads = len(request.cores)
+    sessions = [Session(m, threads=threads, profile=True, seed=request.seed) for m in models]
     outputs = [session.run(feed) for session in sessions]
     wrong = tuple(
         _wrong(outputs[a][x], outputs[b][y], request.whole) for (a, x), (b, y) in request.pairs

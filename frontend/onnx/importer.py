@@ -122,7 +122,13 @@ class Importer:
         # Values of the main graph, by the model's own names.
         self.scope = Scope(self, opsets_of(model))
         self._count = 0
+        self._streams = 0
         self._calls = 0
+
+    def new_stream(self) -> int:
+        """A stream of random numbers that no other node has (`random_key`)."""
+        self._streams += 1
+        return self._streams
 
     def run(self, constants: Mapping[str, Array]) -> None:
         """Imports the whole model. Raises for faults of the whole; nodes are reported."""

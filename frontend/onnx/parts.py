@@ -88,8 +88,8 @@ def part(traced: Traced, names: Sequence[str], arrays: Mapping[str, Array]) -> M
     graph = helper.make_graph(
         nodes,
         source.graph.name or "part",
-        [_info(n, traced.tensors[n].type) for n in fresh],
-        [_info(n, _type(arrays[n])) for n in outputs],
+        [info(n, traced.tensors[n].type) for n in fresh],
+        [info(n, _type(arrays[n])) for n in outputs],
         [_initializer(source, n, arrays[n]) for n in frozen],
     )
     made_model = helper.make_model(
@@ -135,7 +135,8 @@ def _type(array: Array) -> TensorType:
     return TensorType(DType.of(array), array.shape)
 
 
-def _info(name: str, tensor: TensorType) -> Any:
+def info(name: str, tensor: TensorType) -> Any:
+    """The declaration of a value."""
     shape = [d if isinstance(d, int) else str(d) for d in tensor.shape]
     return helper.make_tensor_value_info(name, TO_ONNX[tensor.dtype], shape)
 

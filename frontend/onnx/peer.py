@@ -7,13 +7,15 @@ from importlib.util import find_spec
 
 from onnx import ModelProto, ValueInfoProto, numpy_helper
 
-from bireme.frontend.onnx.parts import Traced
+from bireme.frontend.onnx.ops.random import draws
+from bireme.frontend.onnx.parts import Traced, info
 from bireme.ir import Array, BiremeError
 
 
 def run(traced: Traced, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Every value of the main graph that ONNX Runtime makes, by name, without its optimisations.
 
+    What nodes of the main graph draw at random is given to it: the numbers of the reference.
     Raises BM6004 where it is not installed, BM6003 with its message when it cannot run the model.
     """
     if find_spec("onnxruntime") is None:
@@ -21,6 +23,7 @@ def run(traced: Traced, inputs: Mapping[str, Array]) -> dict[str, Array]:
     import onnxruntime
 
     proto = _with_all_outputs(traced)
+    drawn = _take_drawn(proto, traced, inputs)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
@@ -29,9 +32,26 @@ def run(traced: Traced, inputs: Mapping[str, Array]) -> dict[str, Array]:
             proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        return dict(zip(names, session.run(names, {**inputs, **drawn}), strict=True))
     except Exception as error:  # its exceptions share no class of their own
         raise BiremeError("BM6003", f"ONNX Runtime: {error}"[:2000]) from None
+
+
+def _take_drawn(proto: ModelProto, traced: Traced, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Makes inputs of what nodes draw; gives the data for them."""
+    nodes = [node for node in proto.graph.node if draws(node)]
+    names = [name for node in nodes for name in node.output if name]
+    if not names:
+        return {}
+    own = {name: inputs[name] for name in traced.graph.input_names}
+    drawn = traced.arrays(own, names)
+    for node in nodes:
+        proto.graph.node.remove(node)
+    kept = [output for output in proto.graph.output if output.name not in names]
+    del proto.graph.output[:]
+    proto.graph.output.extend(kept)
+    proto.graph.input.extend(info(name, traced.tensors[name].type) for name in drawn)
+    return drawn
 
 
 def _with_all_outputs(traced: Traced) -> ModelProto:

@@ -139,12 +139,16 @@ def _parameters(model: ModelProto) -> set[str]:
     return found & inputs
 
 
-def difference(expected: Any, found: Any, rtol: float, atol: float) -> str:
-    """How one output differs from what is expected; empty when it does not."""
+def difference(expected: Any, found: Any, rtol: float, atol: float, *, numbers: bool = True) -> str:
+    """How one output differs from what is expected, in its type and `numbers`; empty when it does
+    not.
+    """
     expected, found = as_array(expected), np.asarray(found)
     if expected.dtype != found.dtype or expected.shape != found.shape:
         wanted = f"{expected.dtype}{list(expected.shape)}"
         return f"expected {wanted}; found {found.dtype}{list(found.shape)}"
+    if not numbers:
+        return ""
     if expected.dtype.kind in "biu":
         wrong = int(np.count_nonzero(expected != found))
         return f"{wrong} of {expected.size} elements differ" if wrong else ""

@@ -16,10 +16,6 @@ class Reason:
     text: str
 
 
-_GENERATOR = (
-    "The expected numbers are those of NumPy's generator; ONNX leaves the generator open. A graph "
-    "draws nothing: draw outside the model and feed the numbers as an input."
-)
 _BF16 = (
     "The expected numbers come from NumPy, whose bfloat16 softmax rounds after every addition of "
     "its sum. Bireme sums in float32 and rounds each result once, which ONNX allows and which is "
@@ -35,7 +31,6 @@ REASONS: tuple[Reason, ...] = (
         "As for bfloat16: one rounding step of float16 in 2 of 192 elements, where the softmax's "
         "intermediate results are rounded or not.",
     ),
-    Reason("test_bernoulli*", "refused", _GENERATOR),
     Reason(
         "test_dft_inverse*",
         "wrong",
@@ -45,10 +40,9 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "test_image_decoder_*",
         "refused",
-        "Decoding JPEG, PNG and other files is no work for a tensor compiler; decode in the "
-        "application.",
+        "Image codecs (JPEG, PNG and others) are outside the runtime, which is small and depends "
+        "on nothing: decode before the model.",
     ),
-    Reason("test_training_dropout*", "refused", _GENERATOR),
 )
 
 

@@ -340,11 +340,11 @@ def _constant() -> list[Case]:
 
 
 def _drawn() -> list[Case]:
-    key, names = np.uint64(1 << 63 | 5), ("random_uniform", "random_normal")
+    key, names = np.array(1 << 63 | 5, np.uint64), ("random_uniform", "random_normal")
     return [
         case(name, position, key, dtype=dtype)
         for name in names
-        for position in (np.int64(-1), ints(3, 5, low=0), ints(0, 2))
+        for position in (np.array(-1), ints(3, 5, low=0), ints(0, 2))
         for dtype in (DType.F32, DType.F16, DType.BF16, DType.F64)
     ] + [case(name, ints(3, 1), np.arange(4, dtype=np.uint64), dtype=DType.F32) for name in names]
 

@@ -190,7 +190,7 @@ def test_the_rest_is_not_commutative() -> None:
     x, y = np.array([3, 1]), np.array([1, 2])
     for definition in OPS.values():
         if definition.fusion is Fusion.POINTWISE and len(definition.operands) == 2:
-            dtypes = definition.operands[0].dtypes
-            if DType.I64 in dtypes and not definition.commutative:
+            integers = all(DType.I64 in operand.dtypes for operand in definition.operands)
+            if integers and not definition.commutative:
                 a, b = run_op(definition.name, [x, y]), run_op(definition.name, [y, x])
                 assert not np.array_equal(a[0], b[0]), definition.name

@@ -19,6 +19,7 @@ from bireme.frontend.onnx.ops import (
     normalization,
     pooling,
     quantization,
+    random,
     recurrent,
     reduction,
     reshaping,
@@ -50,6 +51,7 @@ _FAMILIES: tuple[Table, ...] = (
     normalization.TABLE,
     pooling.TABLE,
     quantization.TABLE,
+    random.TABLE,
     recurrent.TABLE,
     reduction.TABLE,
     reshaping.TABLE,
@@ -72,13 +74,10 @@ def _merged(families: tuple[Table, ...]) -> Table:
 TABLES: dict[str, Table] = {"": _merged(_FAMILIES), "com.microsoft": _merged(_MICROSOFT)}
 
 
-_RANDOM = "the result is random; draw it outside the model and make it an input"
-RANDOM = frozenset({
-    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
-    "RandomUniformLike",
-})  # fmt: skip
 # Why an operator without a converter has none, where there is more to say than that.
-_REASONS: dict[str, str] = dict.fromkeys(RANDOM, _RANDOM)
+_REASONS = {
+    "ImageDecoder": "image codecs are no part of the runtime; decode before the model",
+}
 
 
 def reason_for_none(domain: str, op: str) -> str:

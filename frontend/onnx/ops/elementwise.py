@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 
-from bireme.frontend.onnx.emit import Tensor, scalar
+from bireme.frontend.onnx.emit import Tensor
 from bireme.frontend.onnx.node import Converter, Node
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, DType
@@ -117,20 +117,6 @@ def _bit_cast(n: Node) -> Tensor:
     return x if x.dtype is dtype else n.b.bitcast(x, dtype=dtype)
 
 
-def _dropout(n: Node) -> list[Tensor]:
-    n.number("ratio", 0.5)
-    n.integer("seed", 0)
-    training = n.get(2)
-    if training is not None and bool(n.scalar(2)) and (n.get(1) is None or float(n.scalar(1))):
-        raise BiremeError(
-            "BM1003", "training mode draws random numbers; export the model for inference"
-        )
-    if not n.wants(1):
-        return [n[0]]
-    dtype = DType.BOOL if n.opset >= 10 else n[0].dtype
-    return [n[0], n.b.expand(scalar(1, dtype), shape=n[0].shape)]
-
-
 TABLE: Table = {
     "Abs": _abs,
     "Acos": unary("acos"),
@@ -154,7 +140,6 @@ TABLE: Table = {
     "Cos": unary("cos"),
     "Cosh": unary("cosh"),
     "Div": _binary("div"),
-    "Dropout": _dropout,
     "Equal": _binary("equal"),
     "Erf": unary("erf"),
     "Exp": unary("exp"),
