@@ -69,6 +69,29 @@ def compile(
         bool,
         typer.Option(help="Winograd's form for 3x3 convolutions where it is faster; else direct."),
     ] = True,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="What contractions multiply in where that is safe: float32, bf16, fp16, or auto. "
+            "Sums stay float32."
+        ),
+    ] = "float32",
+    calibration: Annotated[
+        list[Path] | None,
+        typer.Option(help="Real inputs by name (.npz) to test the precision on; may be repeated."),
+    ] = None,
+    limit: Annotated[
+        float,
+        typer.Option(
+            "--precision-limit",
+            help="What `auto` keeps the error on calibration inputs below, relative to the largest "
+            "element of an output.",
+            min=0.0,
+        ),
+    ] = 1e-2,
+    report: Annotated[
+        Path | None, typer.Option(help="Write what was done, as JSON, to this file.")
+    ] = None,
     jobs: Jobs = None,
     cache: Annotated[bool, typer.Option(help="Use the kernel cache.")] = True,
     cache_dir: Annotated[Path | None, typer.Option(help="Folder of the kernel cache.")] = None,
@@ -83,8 +106,8 @@ def compile(
 
     with reporting_errors(json):
         run(
-            model, output, target, dim, constant, specialize, records, untuned, winograd, jobs,
-            cache, cache_dir, dump_ir, verify, json,
+            model, output, target, dim, constant, specialize, records, untuned, winograd, precision,
+            calibration, limit, report, jobs, cache, cache_dir, dump_ir, verify, json,
         )  # fmt: skip
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from bireme._inputs import read_arrays
 from bireme.codegen.data import random_arrays
-from bireme.ir import Array, BiremeError
+from bireme.ir import Array, BiremeError, Graph
 from bireme.runtime import Model
 
 
@@ -72,6 +74,13 @@ def parse_range(option: str | None) -> tuple[int, int] | None:
     if not dots or low > high:
         raise BiremeError("BM6002", f"expected LEAST..MOST; found {option!r}", where="--range")
     return low, high
+
+
+def read_calibration(paths: Sequence[Path] | None, graph: Graph) -> list[dict[str, Array]]:
+    """For each .npz file the arrays by name, for a graph. Raises BM6001."""
+    named = zip(graph.input_names, graph.inputs, strict=True)
+    types = {name: value.type.dtype.numpy for name, value in named}
+    return [read_arrays(path, types) for path in paths or ()]
 
 
 def random_inputs(model: Model, sizes: Mapping[str, int | range]) -> dict[str, Array]:

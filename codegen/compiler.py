@@ -19,8 +19,10 @@ from bireme.codegen.spec import KernelSpec
 from bireme.codegen.specialize import Choices, Specialization, combinations
 from bireme.codegen.work import fill_launches
 from bireme.ir import BiremeError, Graph, Op, together
+from bireme.passes.guard import PrecisionReport
 from bireme.passes.manager import Dump, PassRecord
 from bireme.passes.pipeline import default, optimise
+from bireme.passes.precision import Precision
 from bireme.targets.registry import Target
 
 # (what is being done, steps done, steps in all)
@@ -45,6 +47,7 @@ class Report:
     versions: int = 0
     version_bytes: int = 0
     records: int = 0
+    precision: PrecisionReport | None = None
     seconds: float = 0.0
 
 
@@ -52,7 +55,8 @@ class Report:
 class Options:
     """How to compile. `cache` None keeps no kernels; `jobs` as in `compile_kernels`; `specialize`
     as in `combinations`. `records` are tuning records, None those that come with the target.
-    `winograd` False keeps every convolution direct.
+    `winograd` False keeps every convolution direct; `precision` decides which operators calculate
+    with fewer bits than float32, None that none does.
     """
 
     cache: KernelCache | None = field(default_factory=lambda: KernelCache(default_folder()))
@@ -62,6 +66,7 @@ class Options:
     specialize: Sequence[Choices] = ()
     records: Database | None = None
     winograd: bool = True
+    precision: Precision | None = None
 
 
 _UNCACHED = Options(cache=None)
@@ -86,7 +91,7 @@ def prepare(
         target.description,
         verify=options.verify,
         dump=options.dump,
-        passes=default(winograd=options.winograd),
+        passes=default(winograd=options.winograd, precision=options.precision),
     )
     tell("lowering", 0, 1)
     return lower(graph), records
@@ -132,8 +137,13 @@ def compile_graph(
     options = options or Options()
     tell = progress or _silent
     start = perf_counter()
+    if options.precision is not None:
+        target = target.reduced()
     report = Report()
     lowered, report.passes = prepare(graph, target, options, tell)
+    report.precision = next(
+        (r.details for r in report.passes if isinstance(r.details, PrecisionReport)), None
+    )
     plan = lowered.plan
     if lowered.refused:
         raise together(refusals(lowered, emit_kernels(lowered.specs, target)[1]))

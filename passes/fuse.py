@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bireme.ir import Block, Builder, Fusion, Graph, Op, Value
+from bireme.ir import Block, Builder, DType, Fusion, Graph, Op, Value
 from bireme.passes.grouping import Group, Limits, Node, Role, group
 from bireme.passes.manager import Outcome, Pass, Property, count
 from bireme.passes.rewrite import remove_unused
@@ -163,9 +163,21 @@ def _nodes(ops: Sequence[Op]) -> list[Node]:
             reads=tuple(reads[i]),
             escapes=any(user.is_terminator for v in op.results for user, _ in v.uses),
             zero_pad=pads_with_zeros(op) and op.result.type.rank <= _MOST_PADDED_AXES,
+            widens=_widens(op),
         )
         for i, op in enumerate(ops)
     ]
+
+
+def _widens(op: Op) -> bool:
+    """Whether an op is a cast from bfloat16 or float16 to more bits, with readers to join."""
+    if op.name != "cast" or op.operands[0].type.dtype not in (DType.BF16, DType.F16):
+        return False
+    read = [user for user, _ in op.result.uses]
+    joinable = (Fusion.POINTWISE, Fusion.REDUCTION)
+    return op.result.type.dtype.bits > 16 and all(
+        not user.is_terminator and user.definition.fusion in joinable for user in read
+    )
 
 
 def _add_sizes(ops: Sequence[Op], reads: Sequence[list[int]]) -> None:

@@ -44,6 +44,7 @@ class Node:
     reads: tuple[int, ...] = ()
     escapes: bool = False
     zero_pad: bool = False  # a `pad` that surrounds its operand with zeros
+    widens: bool = False  # a cast whose operand takes less memory: for its readers to do
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class _Grouping:
                 continue
             last = user
             fits = self._free(user, Role.POINTWISE) and self.nodes[user].shape == shape
-            if fits and self._join(anchor, user):
+            if fits and not self.nodes[user].widens and self._join(anchor, user):
                 for reader in self.users[user]:
                     heappush(waiting, reader)
 
@@ -193,7 +194,7 @@ class _Grouping:
 
     def join_producers(self, node: int) -> None:
         """Joins `node` with the pointwise kernels it reads, where that saves a trip to memory."""
-        if self._is_anchored(node):
+        if self._is_anchored(node) or self.nodes[node].widens:
             return
         for operand in self._reads(node):
             joinable = self.nodes[operand].role in (Role.POINTWISE, Role.INJECTIVE)

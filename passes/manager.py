@@ -22,10 +22,13 @@ class Property:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of a pass did. `gain` is one line for people, empty when nothing changed."""
+    """What one run of a pass did. `gain` is one line for people, empty when nothing changed;
+    `details` is what a pass has to say beyond that.
+    """
 
     changed: bool
     gain: str = ""
+    details: object = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class PassRecord:
     ops_after: int
     changed: bool
     gain: str
+    details: object = None
 
     def __str__(self) -> str:
         return f"{self.name:<16} {self.seconds * 1e3:8.1f} ms  {self.gain or 'nothing to do'}"
@@ -102,7 +106,13 @@ def run_passes(
             _verify(graph, step.name)
             _check(graph, step.name, "ensures", step.ensures)
         record = PassRecord(
-            step.name, seconds, before, _count(graph), outcome.changed, outcome.gain
+            step.name,
+            seconds,
+            before,
+            _count(graph),
+            outcome.changed,
+            outcome.gain,
+            outcome.details,
         )
         records.append(record)
         if report is not None:

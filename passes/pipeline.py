@@ -18,6 +18,7 @@ from bireme.passes.manager import Dump, Pass, PassRecord, run_passes
 from bireme.passes.pack_matmul import PackMatmul
 from bireme.passes.pack_recurrent import PackRecurrent
 from bireme.passes.pad_once import PadOnce
+from bireme.passes.precision import Precision
 from bireme.passes.simplify import Simplify
 from bireme.targets.description import Description
 
@@ -34,6 +35,7 @@ PASSES: dict[str, type[Pass]] = {
         PackMatmul,
         PackRecurrent,
         PadOnce,
+        Precision,
         Simplify,
     )
 }
@@ -58,9 +60,18 @@ DEFAULT: tuple[Pass, ...] = (
 )
 
 
-def default(*, winograd: bool = True) -> tuple[Pass, ...]:
-    """The default pipeline with other options of its passes."""
-    return tuple(replace(p, winograd=winograd) if isinstance(p, Layout) else p for p in DEFAULT)
+def default(*, winograd: bool = True, precision: Precision | None = None) -> tuple[Pass, ...]:
+    """The default pipeline with other options of its passes.
+
+    With `precision`, that pass decides behind all that pack weights, and convolutions stay direct:
+    products of reduced elements gain more than Winograd's form, and round less.
+    """
+    direct = not winograd or precision is not None
+    passes = [replace(p, winograd=not direct) if isinstance(p, Layout) else p for p in DEFAULT]
+    if precision is not None:
+        place = next(number for number, step in enumerate(passes) if isinstance(step, PadOnce))
+        passes.insert(place, precision)
+    return tuple(passes)
 
 
 def make_pass(name: str, **options: Any) -> Pass:

@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,16 @@ def npz(arrays: Mapping[str, Array]) -> bytes:
 
 
 def read_inputs(path: Path, model: Model) -> dict[str, Array]:
+    """Arrays of an .npz file by name, for a compiled model. Raises BM6001."""
+    return read_arrays(path, {info.name: info.dtype for info in model.inputs})
+
+
+def read_arrays(path: Path, types: Mapping[str, np.dtype[Any]]) -> dict[str, Array]:
     """Arrays of an .npz file by name. Raises BM6001.
 
     The file format knows no types but NumPy's own, and keeps others as raw bytes: those get the
-    element type that the model's input has.
+    element type that `types` has for the name.
     """
-    types = {info.name: info.dtype for info in model.inputs}
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}

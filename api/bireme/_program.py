@@ -11,6 +11,8 @@ from bireme.codegen.compiler import Options, Progress, Report, compile_graph
 from bireme.codegen.files import write_file
 from bireme.codegen.specialize import Choices
 from bireme.ir import Array, BiremeError, Graph
+from bireme.passes.guard import Feed
+from bireme.passes.precision import precision_for
 from bireme.runtime import Model, Session
 from bireme.targets.registry import find
 
@@ -88,6 +90,8 @@ def compile(
     dims: Mapping[str, Any] | None = None,
     constants: Mapping[str, Array] | None = None,
     specialize: Choices | Sequence[Choices] = (),
+    precision: str = "float32",
+    calibration: Feed | Sequence[Feed] = (),
     threads: int | None = None,
     seed: int | None = None,
     options: Options | None = None,
@@ -99,6 +103,9 @@ def compile(
     (`{"batch": 1}`) or gives them a range (`{"batch": range(1, 65)}`); `constants` turns inputs
     into data. `specialize` names sizes that get kernels of their own, chosen at run time:
     `{"seq": [16, 64, 128]}`; sizes of several symbols are combined, several mappings are not.
+    `precision` is `float32`, `bf16`, `fp16` or `auto`: what contractions multiply in where that is
+    safe; sums and everything else stay float32. `calibration` is one set of inputs by name or
+    several, real ones, which the choice is tested on; `report.precision` says what was chosen.
     `threads` is the most that a run may use; `seed` is that of the program. Raises BiremeError.
     """
     if isinstance(model, Graph):
@@ -110,6 +117,10 @@ def compile(
     if specialize:
         choices = [specialize] if isinstance(specialize, Mapping) else specialize
         options = replace(options or Options(), specialize=choices)
+    feeds = [calibration] if isinstance(calibration, Mapping) else calibration
+    chosen = precision_for(precision, feeds)
+    if chosen is not None:
+        options = replace(options or Options(), precision=chosen)
     data, report = compile_graph(graph, find(target), options, progress)
     return Program(Model.load(data), data, report, threads, seed)
 
