@@ -44,6 +44,15 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return rng.standard_normal(shape, np.float32)
 
 
+def writing(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """White paper (1) with rows of dark strokes (-1), 16 pixels high in 48: [1, 3, H, W]."""
+    height, width = shape[2:]
+    strokes = rng.random((-(-height // 48), 1, -(-width // 4))) < 0.5
+    inked = np.pad(strokes.repeat(16, 1).repeat(4, 2), ((0, 0), (16, 16), (0, 0)))
+    row = inked.reshape(-1, inked.shape[2])[:height, :width]
+    return np.broadcast_to(np.where(row, np.float32(-1), np.float32(1)), shape).copy()
+
+
 def quiet(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Sound: noise that stays within ±1."""
     return rng.uniform(-0.5, 0.5, shape).astype(np.float32)
@@ -108,9 +117,9 @@ MODELS: dict[str, Zoo | Packaged] = {
     "vit_tiny": Zoo("vit_tiny"),
     "lstm2_h256_s64": Zoo("lstm_stack", SEQUENCE),
     "bigru_tagger_s64": Zoo("bigru_tagger", SEQUENCE, {"embedding_dim": 128, "num_layers": 2}),
-    "ppocrv4_det_640": Packaged(OCR, "models/*det_infer.onnx", {"x": (1, 3, 640, 640)}),
-    "ppocrv4_rec_320": Packaged(OCR, "models/*rec_infer.onnx", {"x": (1, 3, 48, 320)}),
-    "ppocr_cls": Packaged(OCR, "models/*cls_infer.onnx", {"x": (1, 3, 48, 192)}),
+    "ppocrv4_det_640": Packaged(OCR, "models/*det_infer.onnx", {"x": (1, 3, 640, 640)}, writing),
+    "ppocrv4_rec_320": Packaged(OCR, "models/*rec_infer.onnx", {"x": (1, 3, 48, 320)}, writing),
+    "ppocr_cls": Packaged(OCR, "models/*cls_infer.onnx", {"x": (1, 3, 48, 192)}, writing),
     "silero_vad": Packaged(
         "silero_vad",
         "data/silero_vad_openvino_16k.onnx",

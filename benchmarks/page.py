@@ -33,7 +33,8 @@ beside the engines that are quickly installed, or installed already, and prints 
 Every engine gets the same ONNX file and the same input, works in a process and an environment of
 its own (`benchmarks/requirements/`), and has its outputs compared with ONNX Runtime's before it is
 timed: within 1e-3 of the largest element in float32; in bfloat16 the distance stands in brackets. A
-round times each engine for a moment, one after another; a figure is {figure}. Networks of the zoo have random weights in
+round times each engine for a moment, one after another; a figure is
+{figure}. Networks of the zoo have random weights in
 published shapes; the others come trained, from Python packages. Bireme is untuned.
 
 *Ratio* is the fastest other float32 engine's time over Bireme's: above 1, Bireme is faster. The

@@ -136,6 +136,7 @@ class OnnxLayer(paddle.nn.Layer):
         shape = list(array.shape)
         self.add_parameter(name, self.create_parameter(shape, default_initializer=start))
 
-    def forward(self, *inputs: Any) -> tuple[Any, ...]:
+    def forward(self, inputs: list[Any]) -> tuple[Any, ...]:
         """The graph's inputs → its outputs, in order."""
-        return self.calls.run({k: getattr(self, v) for k, v in self.names.items()}, inputs)
+        constants = {k: getattr(self, v) for k, v in self.names.items()}
+        return self.calls.run(constants, tuple(inputs))

@@ -21,7 +21,7 @@ def convert(folder: Path) -> None:
             paddle.static.InputSpec(feed[name].shape, str(feed[name].dtype), name)
             for name in layer.calls.arguments
         ]
-    paddle.jit.save(layer, str(folder / "paddle"), input_spec=specs)
+    paddle.jit.save(layer, str(folder / "paddle"), input_spec=[specs])
 
 
 def load(folder: Path, threads: int, precision: str) -> Run:
