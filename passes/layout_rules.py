@@ -170,6 +170,7 @@ def _pad(op: Op, pack: Pack, b: Builder) -> Value:
 def _resize_fits(op: Op, _block: int) -> bool:
     x, y = op.operands[0].type, op.result.type
     plain = not op.attrs["roi"] and op.attrs["mode"] in ("nearest", "linear")
+    plain = plain and len(op.operands) == 1
     fixed = op.attrs["scales"][:2] in ((1.0, 1.0), (0.0, 0.0))
     return channels(x) is not None and x.shape[:2] == y.shape[:2] and plain and fixed
 

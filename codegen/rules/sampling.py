@@ -189,9 +189,10 @@ def _resize(e: Evaluator, op: Op, at: Index, result: int) -> Expr:
     spread = 1
     for number, (size, wanted) in enumerate(zip(x.type.shape, attrs["shape"], strict=True)):
         scale = attrs["scales"][number]
-        if _is_identity(size, wanted, scale, attrs["coordinate"]):
+        known = scale or len(op.operands) == 1
+        if known and _is_identity(size, wanted, scale, attrs["coordinate"]):
             continue
-        factor = _whole_scale(size, wanted, scale)
+        factor = _whole_scale(size, wanted, scale) if known else None
         way = (attrs["coordinate"], attrs["nearest"])
         if attrs["mode"] == "nearest" and factor is not None and way in _BLOCKS:
             repeats = _repeats(x, at, number, factor)
@@ -250,7 +251,12 @@ def _axis(e: Evaluator, op: Op, number: int) -> _Axis:
     size = e.emit.bind(_f64(e.emit.dim(x.type.shape[number])))
     result = e.emit.bind(_f64(e.emit.dim(attrs["shape"][number])))
     given = attrs["scales"][number]
-    scale = _f64(given) if given else e.emit.bind(result / size)
+    if given:
+        scale = _f64(given)
+    elif len(op.operands) > 1:
+        scale = e.emit.bind(e.at(op.operands[1], [index(number)]))
+    else:
+        scale = e.emit.bind(result / size)
     return _Axis(size, result, scale, roi[number], roi[rank + number])
 
 

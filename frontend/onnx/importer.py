@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
@@ -54,6 +54,7 @@ class Scope:
         # None: the value comes from a refused node.
         self._values: dict[str, Tensor | None] = {}
         self._declared: dict[str, list[int | None]] = {}
+        self._most: int | None = None
         if depth > _MOST_DEPTH:
             raise BiremeError("BM1005", f"graphs are nested more than {_MOST_DEPTH} deep")
 
@@ -67,10 +68,18 @@ class Scope:
         """Notes what the scope's graph states of its values."""
         self._declared = declared_sizes([*graph.value_info, *graph.output])
 
+    def declare_call(self, caller: Scope, outputs: Iterable[str]) -> None:
+        """Notes what the caller's graph states of a call's results: what makes them is no larger
+        along any axis.
+        """
+        sizes = [size for name in outputs if name for size in caller._declared.get(name, [None])]
+        known = [size for size in sizes if size is not None]
+        self._most = max(known, default=None) if len(known) == len(sizes) else caller._most
+
     def declared(self, name: str, axis: int) -> int | None:
         """The size that the model states of an axis of a value of this scope, if it does."""
         sizes = self._declared.get(name, [])
-        return sizes[axis] if axis < len(sizes) else None
+        return sizes[axis] if axis < len(sizes) else self._most
 
     def tensors(self) -> dict[str, Tensor]:
         """All values of this scope itself but those of refused nodes."""
@@ -104,6 +113,7 @@ class Scope:
         for info, tensor in zip(graph.input, inputs, strict=True):
             inner.set(info.name, tensor)
         inner.declare(graph)
+        inner._most = self._most
         return self.importer.subgraph(graph, inner, emitter)
 
 
@@ -278,6 +288,7 @@ class Importer:
         if self._calls > _MOST_CALLS:
             raise TooLargeError("BM1005", f"more than {_MOST_CALLS} calls of functions", where=name)
         inner = Scope(self, opsets_of(function), None, f"{name}/", scope.depth + 1, False)
+        inner.declare_call(scope, proto.output)
         for what, given, known in (
             ("inputs", inputs, function.input),
             ("outputs", proto.output, function.output),

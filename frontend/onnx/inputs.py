@@ -6,6 +6,7 @@ import keyword
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from onnx import ValueInfoProto
 
@@ -63,9 +64,11 @@ class SizeNames:
 
     def most_of(self, node: str, axis: int) -> int | None:
         """The most that the user allows of what data decides of `node`: the end of the range given
-        for `node[axis]`, an axis of its result, or for all of it under its name.
+        for `node[axis]`, an axis of its result, or for all of it under its name, or under that of
+        a node which it is part of.
         """
-        for name in (f"{node}[{axis}]", node):
+        around = accumulate(node.split("/"), "{}/{}".format)
+        for name in (f"{node}[{axis}]", *reversed(list(around))):
             value = self.given.get(name)
             if value is not None:
                 self._used |= {name, node} & self.given.keys()

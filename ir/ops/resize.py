@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bireme.ir.dtypes import WIDE
+from bireme.ir.dtypes import WIDE, DType
 from bireme.ir.opdef import Array, Attr, AttrKind, Attrs, Fusion, OpDef, Operand, Typing
 from bireme.ir.ops._numeric import widen
-from bireme.ir.ops._rules import at_least, one_of, one_per_axis
+from bireme.ir.ops._rules import at_least, one_of, one_per_axis, same_shape
 from bireme.ir.types import TensorType
 
 
@@ -149,7 +149,9 @@ def resize_axes(shape: Sequence[int], attrs: Attrs) -> list[Axis]:
 
 
 def _resize_type(t: Typing) -> Sequence[TensorType]:
-    (x,) = t.types
+    x, *factors = t.types
+    for each in factors:
+        same_shape(t, each.shape, (x.rank,), "factors of the axes")
     one_per_axis(t, "shape", x.rank)
     one_per_axis(t, "scales", x.rank)
     at_least(t, "shape", 0)
@@ -168,7 +170,10 @@ def _resize_type(t: Typing) -> Sequence[TensorType]:
 
 
 def _resize_reference(inputs: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
-    x = inputs[0]
+    x, *factors = inputs
+    if factors:
+        rows = zip(attrs["scales"], factors[0].tolist(), strict=True)
+        attrs = {**attrs, "scales": tuple(given or found for given, found in rows)}
     result = x if attrs["mode"] == "nearest" else widen(x)
     outside = np.zeros((1,) * x.ndim, np.bool_)
     for number, axis in enumerate(resize_axes(x.shape, attrs)):
@@ -202,14 +207,14 @@ def _interpolated(x: Array, axis: int, found: Taps) -> Array:
 OPS = (
     OpDef(
         name="resize",
-        operands=(Operand("x", WIDE),),
+        operands=(Operand("x", WIDE), Operand("factors", (DType.F64,), optional=True)),
         attrs=(
             Attr("shape", AttrKind.DIMS, doc="shape of the result"),
             Attr(
                 "scales",
                 AttrKind.FLOATS,
-                doc="for each axis the factor that coordinates use; 0.0 for result size / operand "
-                "size",
+                doc="for each axis the factor that coordinates use; 0.0 for that in `factors`, or "
+                "without them result size / operand size",
             ),
             Attr("mode", AttrKind.STR, "nearest", f"interpolation: {', '.join(MODES)}"),
             Attr(

@@ -271,6 +271,7 @@ def _sampled() -> list[Case]:
         case("resize", ints(1, 2, 5, 6, low=0, dtype=np.uint8), **by_scale, coordinate="asymmetric",
              nearest="floor"),
         case("resize", x, **by_scale, mode="linear"),
+        case("resize", x, np.array([1, 1, 1.5, 0.7]), **by_ratio, mode="linear"),
         case("resize", x, **by_ratio, mode="linear", coordinate="align_corners"),
         case("resize", x, **by_scale, mode="cubic", exclude_outside=True),
         case("resize", x, **by_ratio, mode="linear", antialias=True),

@@ -9,6 +9,7 @@ import numpy as np
 from onnx import GraphProto
 
 from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar, sequence, sizes, stacked
+from bireme.frontend.onnx.inputs import declared_sizes
 from bireme.frontend.onnx.node import Node
 from bireme.frontend.onnx.ops.growth import Buffers, GrowthError, changed_sizes
 from bireme.frontend.onnx.ops.sequence import growing
@@ -100,6 +101,7 @@ class _Loop:
         self.data_ends_it = condition.array is None
         if any(not r.supported for r in self.reports[self.before :]):
             raise BiremeError("BM1003", "the body has nodes that are not supported")
+        results = self._as_declared(inner, tensors, results)
         pairs = list(zip(carried, results, strict=False))
         added = [_added(*pair) for pair in pairs if pair[0].items is not None]
         kept = [after for before, after in pairs if before.items is None]
@@ -107,6 +109,33 @@ class _Loop:
         inner.at(self.n.name)
         kept = self.buffers.closed(inner, tensors, kept, changed)
         return _Step(reshape(inner, condition, ()), kept, added, results[len(carried) :])
+
+    def _as_declared(
+        self, inner: Emitter, before: Sequence[Tensor], results: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """What a body gives, of the sizes that the model states where it would be the data that
+        decides them, and that do not change from step to step. That is checked in every step.
+        """
+        stated = declared_sizes(self.body.output)
+        old = iter(before)
+        made = []
+        for place, (info, new) in enumerate(zip(self.body.output[1:], results, strict=False)):
+            if new.items is not None:
+                made.append(new)
+                continue
+            # A carried value keeps its size; nothing else is known of a row's.
+            kept = list(next(old).shape) if place < len(self.carried) else None
+            wanted = stated.get(info.name, [])
+            if len(wanted) == new.rank and (kept is None or len(kept) == new.rank):
+                shape = [
+                    size if size is not None and (kept is None or kept[axis] == size)
+                    and inner.data_sizes(new.type.with_shape([new.shape[axis]]))
+                    else new.shape[axis]
+                    for axis, size in enumerate(wanted)
+                ]  # fmt: skip
+                new = reshape(inner, new, shape)
+            made.append(new)
+        return made
 
     def _results(
         self, finals: Sequence[Tensor], added: Sequence[list[Tensor]], columns: Iterable[Tensor]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from bireme.frontend.onnx.emit import Tensor
+import numpy as np
+
+from bireme.frontend.onnx.emit import Tensor, data, sizes
 from bireme.frontend.onnx.node import Node
+from bireme.frontend.onnx.ops.at_run_time import decided, vector
 from bireme.frontend.onnx.ops.gather import index
 from bireme.frontend.onnx.ops.table import Table
 from bireme.frontend.onnx.symbolic import Ratio
@@ -33,39 +38,102 @@ def _scaled(size: Dim, scale: Any) -> tuple[Dim, float]:
     return floordiv(size * exact.numerator, exact.denominator), float(scale)
 
 
-def _scales(n: Node, place: int) -> list[Any]:
+def _scales(n: Node, place: int) -> list[Any] | None:
+    """The scales of an input; None where they are data."""
     known = n[place].known
-    if known is None:
+    if known is None and (n[place].guess or not n[place].type.is_static):
         raise n.unknown(place)
-    return list(known.ravel().tolist())
+    return None if known is None else list(known.ravel().tolist())
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Shape of a result and the factors of coordinates; 0.0 for those of a tensor, or a ratio."""
+
+    shape: list[Dim]
+    factors: list[float]
+    data: Tensor | None = None
+
+
+def _grid_of_data(n: Node, x: Tensor, axes: Sequence[int], scales: Tensor) -> _Grid:
+    """Scales that only run time knows, of `axes`."""
+    b = n.b
+    if scales.shape != (len(axes),):
+        raise BiremeError("BM1006", f"scales {scales.type} for {len(axes)} axes")
+    scales = b.cast(scales, dtype=DType.F64)
+    length = b.mul(b.cast(sizes([x.shape[a] for a in axes]), dtype=DType.F64), scales)
+    return _grid_of_lengths(n, x, axes, b.floor(length), scales)
+
+
+def _grid_of_lengths(
+    n: Node, x: Tensor, axes: Sequence[int], lengths: Tensor, scales: Tensor
+) -> _Grid:
+    b, shape, factors = n.b, list(x.shape), [1.0] * x.rank
+    found = decided(
+        b, b.cast(lengths, dtype=DType.I64), [None] * len(axes), lambda i: n.most_of_axis(axes[i])
+    )
+    for axis, size in zip(axes, found, strict=True):
+        shape[axis], factors[axis] = size, 0.0
+    places = [axes.index(a) if a in axes else len(axes) for a in range(x.rank)]
+    with_one = b.concat(scales, data(np.ones(1)), axis=0)  # 1 for axes that keep their size
+    return _Grid(shape, factors, b.gather(with_one, data(places), axis=0))
+
+
+_OLD_OPTIONS = {"coordinate": "asymmetric", "nearest": "floor"}
+
+
+def _upsample_attributes(n: Node) -> Tensor:
+    mode = n.choice("mode", "nearest", ("nearest", "linear"))
+    shape, factors = list(n[0].shape), [1.0] * n[0].rank
+    scales = n.numbers("scales")
+    if len(scales) != n[0].rank:
+        raise BiremeError("BM1006", f"{len(scales)} scales for {n[0].type}")
+    for axis, scale in enumerate(scales):
+        shape[axis], factors[axis] = _scaled(shape[axis], scale)
+    return _interpolated(n, n[0], _Grid(shape, factors), {"mode": mode, **_OLD_OPTIONS})
 
 
 def _upsample(n: Node) -> Tensor:
-    x = n[0]
     mode = n.choice("mode", "nearest", ("nearest", "linear"))
-    scales = n.numbers("scales") if n.opset < 9 else _scales(n, 1)
-    return _resized(n, x, scales, {"mode": mode, "coordinate": "asymmetric", "nearest": "floor"})
+    grid = _grid_of_scales(n, n[0], range(n[0].rank), 1)
+    return _interpolated(n, n[0], grid, {"mode": mode, **_OLD_OPTIONS})
 
 
-def _resize10(n: Node) -> Tensor:
-    mode = n.choice("mode", "nearest", ("nearest", "linear"))
-    options = {"mode": mode, "coordinate": "asymmetric", "nearest": "floor"}
-    return _resized(n, n[0], _scales(n, 1), options)
+def _grid_of_scales(n: Node, x: Tensor, axes: Sequence[int], place: int) -> _Grid:
+    given = _scales(n, place)
+    if given is None:
+        return _grid_of_data(n, x, axes, n[place])
+    if len(given) != len(axes):
+        raise BiremeError("BM1006", f"{len(given)} scales for {len(axes)} axes of {x.type}")
+    shape, factors = list(x.shape), [1.0] * x.rank
+    for axis, scale in zip(axes, given, strict=True):
+        shape[axis], factors[axis] = _scaled(shape[axis], scale)
+    return _Grid(shape, factors)
 
 
-def _resized(n: Node, x: Tensor, scales: list[Any], options: dict[str, Any]) -> Tensor:
-    if len(scales) != x.rank:
-        raise BiremeError("BM1006", f"{len(scales)} scales for {x.type}")
-    pairs = [_scaled(d, s) for d, s in zip(x.shape, scales, strict=True)]
-    shape, factors = (tuple(column) for column in zip(*pairs, strict=True))
-    return _interpolated(n, x, shape=shape, scales=factors, **options)
+def _grid_of_sizes(n: Node, x: Tensor, axes: Sequence[int], policy: str) -> _Grid:
+    given = n.sizes(3)
+    if len(given) != len(axes):
+        raise BiremeError("BM1006", f"{len(given)} sizes for {len(axes)} axes")
+    if policy != "stretch":
+        return _keep_aspect(n, x, axes, policy)
+    asked = vector(n, 3) if None in given else data([])
+    found = decided(n.b, asked, given, lambda i: n.most_of_axis(axes[i]))
+    shape, factors = list(x.shape), [1.0] * x.rank
+    for axis, size in zip(axes, found, strict=True):
+        factors[axis] = 1.0 if size == shape[axis] else 0.0
+        shape[axis] = size
+    return _Grid(shape, factors)
 
 
-def _interpolated(n: Node, x: Tensor, **options: Any) -> Tensor:
+def _interpolated(n: Node, x: Tensor, grid: _Grid, options: dict[str, Any]) -> Tensor:
     """The resize, through float32 where integers are averaged, as ONNX Runtime does it."""
+    options = {**options, "shape": tuple(grid.shape), "scales": tuple(grid.factors)}
+    factors = [] if grid.data is None else [grid.data]
     if x.dtype.is_float or options["mode"] == "nearest":
-        return n.b.resize(x, **options)
-    return n.b.cast(n.b.resize(n.b.cast(x, dtype=DType.F32), **options), dtype=x.dtype)
+        return n.b.resize(x, *factors, **options)
+    wide = n.b.resize(n.b.cast(x, dtype=DType.F32), *factors, **options)
+    return n.b.cast(wide, dtype=x.dtype)
 
 
 def _resize(n: Node) -> Tensor:
@@ -88,39 +156,31 @@ def _resize(n: Node) -> Tensor:
     has_scales = n.get(2) is not None and n[2].shape != (0,)
     if has_scales == (n.get(3) is not None and n[3].shape != (0,)):
         raise BiremeError("BM1006", "exactly one of scales and sizes must be given")
-    given: list[Any] = _scales(n, 2) if has_scales else n.dims(3)
-    if len(given) != len(axes):
-        raise BiremeError("BM1006", f"{len(given)} scales or sizes for {len(axes)} axes")
-    shape, factors = list(x.shape), [1.0] * x.rank
     if has_scales:
-        for axis, scale in zip(axes, given, strict=True):
-            shape[axis], factors[axis] = _scaled(shape[axis], scale)
-    elif policy == "stretch":
-        for axis, size in zip(axes, given, strict=True):
-            shape[axis] = size
-            factors[axis] = 1.0 if size == x.shape[axis] else 0.0
+        grid = _grid_of_scales(n, x, axes, 2)
     else:
-        _keep_aspect(x, axes, given, policy, shape, factors)
-    return _interpolated(n, x, shape=tuple(shape), scales=tuple(factors), **options)
+        grid = _grid_of_sizes(n, x, axes, policy)
+    return _interpolated(n, x, grid, options)
 
 
-def _keep_aspect(
-    x: Tensor,
-    axes: list[int],
-    given: list[Any],
-    policy: str,
-    shape: list[Dim],
-    factors: list[float],
-) -> None:
+def _keep_aspect(n: Node, x: Tensor, axes: Sequence[int], policy: str) -> _Grid:
     """One scale for all axes, so that no side is larger (or smaller) than asked for."""
-    sizes = [x.shape[a] for a in axes]
-    if not all(isinstance(d, int) and d > 0 for d in [*sizes, *given]):
-        raise BiremeError("BM1007", f"keeping the aspect ratio of {x.type} needs known sizes")
-    ratios = [float(g) / float(str(d)) for g, d in zip(given, sizes, strict=True)]
-    scale = min(ratios) if policy == "not_larger" else max(ratios)
-    for axis in axes:
-        shape[axis] = int(scale * float(str(x.shape[axis])) + 0.5)
-        factors[axis] = scale
+    have, wanted = [x.shape[a] for a in axes], n.sizes(3)
+    shape, factors = list(x.shape), [1.0] * x.rank
+    known = [(float(d), float(g)) for d, g in zip(have, wanted, strict=True)
+             if isinstance(d, int) and isinstance(g, int) and d > 0 and g > 0]  # fmt: skip
+    pick = "minimum" if policy == "not_larger" else "maximum"
+    if len(known) == len(axes):
+        scale = (min if pick == "minimum" else max)(g / d for d, g in known)
+        for axis, (size, _) in zip(axes, known, strict=True):
+            shape[axis], factors[axis] = int(scale * size + 0.5), scale
+        return _Grid(shape, factors)
+    b = n.b
+    sides = b.cast(sizes(have), dtype=DType.F64)
+    ratios = b.div(b.cast(vector(n, 3), dtype=DType.F64), sides)
+    reduce = b.reduce_min if pick == "minimum" else b.reduce_max
+    scales = b.expand(reduce(ratios, axes=(0,)), shape=(len(axes),))
+    return _grid_of_lengths(n, x, axes, b.floor(b.add(b.mul(sides, scales), 0.5)), scales)
 
 
 def _roi(n: Node, axes: list[int]) -> tuple[float, ...]:
@@ -169,7 +229,7 @@ def _roi_align(n: Node) -> Tensor:
 
 TABLE: Table = {
     "GridSample": _grid_sample,
-    "Resize": ((10, _resize10), (11, _resize)),
+    "Resize": ((10, _upsample), (11, _resize)),
     "RoiAlign": _roi_align,
-    "Upsample": _upsample,
+    "Upsample": ((7, _upsample_attributes), (9, _upsample)),
 }

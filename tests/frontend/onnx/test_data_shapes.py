@@ -289,3 +289,52 @@ def test_a_reshape_reserves_no_more_than_its_operand() -> None:
         peaks.append(session.peak_bytes)
     assert len(set(peaks)) == 1
     assert peaks[0] < 1 << 20
+
+
+# --- resize ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("coordinate", ["half_pixel", "align_corners", "asymmetric"])
+def test_resize_by_scales(mode: str, coordinate: str) -> None:
+    """The scale of coordinates is the one given, not that of the rounded sizes."""
+    source = model(f"""g (float[1, 2, h, w] x, float[2] s) => (float[1, 2, a, b] y) {{
+        y = Resize<mode = "{mode}", coordinate_transformation_mode = "{coordinate}",
+                   axes = [2, 3]>(x, , s) }}""")
+    feeds = [
+        {"x": random(1, 2, 5, 4), "s": np.array(s, np.float32)}
+        for s in ((2, 2), (0.7, 1.3), (1, 0.5), (1.5, 3))
+    ]
+    session = compiled(source, dims={"Resize_0": range(17)})
+    for feed in feeds:
+        (wanted,) = ReferenceEvaluator(source).run(None, dict(feed))
+        for found in (run(source, feed, dims={"Resize_0": range(17)}), session.run(feed)):
+            np.testing.assert_allclose(found["y"], wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(RuntimeFault, match=r"BM5019.*is 20, it must lie in 0 to 16"):
+        session.run({**feeds[0], "s": np.array([4, 1], np.float32)})
+
+
+@pytest.mark.parametrize("policy", ["stretch", "not_larger", "not_smaller"])
+def test_resize_to_sizes(policy: str) -> None:
+    source = model(f"""g (float[1, 2, h, w] x, int64[2] s) => (float[1, 2, a, b] y) {{
+        y = Resize<mode = "linear", axes = [2, 3], keep_aspect_ratio_policy = "{policy}">
+            (x, , , s) }}""")
+    session = compiled(source, dims={"Resize_0": range(17)})
+    for sizes in ((5, 4), (9, 12), (3, 2), (1, 8)):
+        feed = {"x": random(1, 2, 5, 4), "s": numbers(sizes)}
+        (wanted,) = ReferenceEvaluator(source).run(None, dict(feed))
+        for found in (run(source, feed, dims={"Resize_0": range(17)}), session.run(feed)):
+            np.testing.assert_allclose(found["y"], wanted, rtol=1e-4, atol=1e-5)
+
+
+# --- where bounds come from -----------------------------------------------------------------------
+
+
+def test_a_bound_of_a_node_is_one_of_its_parts() -> None:
+    """HannWindow is a function, in whose body a range has the size."""
+    source = model("g (int64 n) => (float[k] y) { y = HannWindow(n) }")
+    with pytest.raises(BiremeError, match=r"--dim HannWindow_0/Range_\d+=0..LENGTH"):
+        load(source)
+    agrees(source, [{"n": np.array(n)} for n in (1, 2, 20)], dims={"HannWindow_0": range(21)})
+    declared = model("g (int64 n) => (float[20] y) { y = HannWindow(n) }")
+    assert list(load(declared).data_symbols.values()) == [20]

@@ -168,3 +168,22 @@ def test_a_sequence_of_a_number_of_tensors_that_data_decides() -> None:
         load(source)
     made = [{"count": np.array(c), "x": random(n, 3)} for c, n in ((1, 1), (4, 5), (7, 9))]
     agrees(source, made, dims={"Loop_4": range(9)})
+
+
+def test_what_the_model_says_does_not_change() -> None:
+    """A size from the data that the body declares: it is checked in every step."""
+    source = model("""g (float[n] x, int64 limit) => (float[2] y, float[k, 2] rows) {
+        start = Constant<value_floats = [0.0, 0.0]>()
+        y, rows = Loop (limit, , start) <body = b (int64 i, bool c, float[2] v)
+                => (bool go, float[2] w, float[2] row) {
+            go = Identity(c)
+            hits = NonZero(x)
+            places = Transpose<perm = [1, 0]>(hits)
+            found = GatherND(x, places)
+            w = Add(v, found)
+            row = Neg(found)
+        }> }""")
+    feed = {"x": np.array([0, 3, 0, -4], np.float32), "limit": np.array(3)}
+    agrees(source, [feed], dims={"Loop_1": range(5)})
+    with pytest.raises(RuntimeFault, match="BM5010"):
+        compiled(source, dims={"Loop_1": range(5)}).run({**feed, "x": np.ones(4, np.float32)})
