@@ -52,7 +52,9 @@ class Form:
     `gather_right` says that right elements are scattered in memory: each column tile is gathered in
     scratch memory first. `unroll` writes the loops of the sum out, so that neighbouring rows share
     what they load. `spare` steps at the end of the last loop are left out in the last step of the
-    first one. `products` says what elements are: a term may be a pair of them.
+    first one. `products` says what elements are: a term may be a pair of them. `ahead(block, term)`
+    asks for a block's right elements for a term, counted through all loops of the sum, before they
+    are needed: worth it where they come from far away.
     """
 
     anchor: Value
@@ -67,6 +69,7 @@ class Form:
     unroll: bool = False
     products: Products = SINGLE
     spare: int = 0
+    ahead: Callable[[Expr, Expr], None] | None = None
 
     @property
     def depth(self) -> Dim:
@@ -267,7 +270,7 @@ class Kernel:
             if _value(tiles) != 0:
                 with emit.loop("rows", tiles) as tile:
                     at = emit.bind(first + tile * index(height))
-                    self._tile(batch, block, row, at, Tile(height, width), lanes, None)
+                    self._tile(batch, block, row, at, Tile(height, width), lanes, None, tile)
             left = emit.bind(count - tiles * index(height), "left")
             if _value(left) == 0:
                 return
@@ -277,13 +280,13 @@ class Kernel:
                 if known == 0:
                     return
                 with emit.when(left > index(0)):
-                    self._tile(batch, block, row, at, Tile(known, width), lanes, None)
+                    self._tile(batch, block, row, at, Tile(known, width), lanes, None, tiles)
                 return
             # Of the heights for the last tile the least that is enough.
             least = 0
             for most in self._last_heights():
                 with emit.when(tirx.all(left > index(least), left <= index(most))):
-                    self._tile(batch, block, row, at, Tile(most, width), lanes, left)
+                    self._tile(batch, block, row, at, Tile(most, width), lanes, left, tiles)
                 least = most
 
     def _last_heights(self) -> list[int]:
@@ -308,8 +311,11 @@ class Kernel:
         tile: Tile,
         lanes: Expr | None,
         rows: Expr | None,
+        number: Expr,
     ) -> None:
-        """A register tile. With `rows` only that many rows exist, with `lanes` columns."""
+        """Register tile `number` of a row. With `rows` only that many rows exist, with `lanes`
+        columns.
+        """
         emit, form, products = self.emit_, self.form, self.form.products
         vector = tirx.Ramp(index(0), index(1), COLUMNS)
         sums = [
@@ -339,7 +345,9 @@ class Kernel:
                     total = products.add(emit.load(sums[i][j], vector), element, vectors[j])
                     emit.store(sums[i][j], vector, total)
 
-        self._sum(form.terms, [], accumulate)
+        self._sum(
+            form.terms, [], accumulate, lambda at: self._fetch_ahead(block, tile.blocks, number, at)
+        )
         if rows is None and len(_downstream(self.anchor)) < _LONG_EPILOGUE:
             for i in range(tile.rows):
                 self._store(
@@ -358,21 +366,51 @@ class Kernel:
             spilled = [sums_from(emit, self._spill, start) for start in starts]
             self._store(batch, blocks, (row, emit.bind(first + line)), spilled, lanes)
 
-    def _sum(self, terms: Sequence[Dim], at: Index, accumulate: Callable[[Index], None]) -> None:
+    def _sum(
+        self,
+        terms: Sequence[Dim],
+        at: Index,
+        accumulate: Callable[[Index], None],
+        before: Callable[[Index], None] | None = None,
+    ) -> None:
+        """The loops of the sum; `before` stands ahead of the innermost one."""
         if not terms:
             accumulate(at)
             return
         if self.form.unroll and isinstance(terms[0], int):
             for step in range(terms[0]):
-                self._sum(terms[1:], [*at, index(step)], accumulate)
+                self._sum(terms[1:], [*at, index(step)], accumulate, before)
             return
+        if len(terms) == 1 and before is not None:
+            before(at)
         count = self.emit_.dim(terms[0])
         if at and len(terms) == 1 and self.form.spare:
             first, last = self.form.terms[0], terms[0]
             exist = self.emit_.dim(first * last - self.form.spare)
             count = self.emit_.bind(tirx.min(count, exist - at[0] * count), "steps")
         with self.emit_.loop("k", count) as k:
-            self._sum(terms[1:], [*at, k], accumulate)
+            self._sum(terms[1:], [*at, k], accumulate, before)
+
+    def _fetch_ahead(self, block: Expr, width: int, number: Expr, at: Index) -> None:
+        """Asks for a share of the right elements of the next column tile; the row tiles of a task
+        ask for all of them.
+        """
+        emit, form = self.emit_, self.form
+        if form.ahead is None or form.rows[0] != 1:
+            return
+        *outer, inner = form.terms
+        assert isinstance(inner, int)
+        here: Expr = index(0)
+        for size, k in zip(outer, at, strict=True):
+            here = here * emit.dim(size) + k
+        positions = form.rows[1]
+        most = self.parameters.chunk
+        tiles = -(-(min(positions, most) if isinstance(positions, int) else most) // self.tile.rows)
+        share = -(-inner // tiles)
+        first = emit.bind((number * emit.dim(product(outer)) + here) * index(share))
+        for j in range(width):
+            for i in range(share):
+                form.ahead(block + index(width + j), first + index(i))
 
     def _right(self, batch: Index, block: Expr, number: int, width: int, term: Index) -> Expr:
         """The vector of columns of block `number` of a tile, from where it stands."""

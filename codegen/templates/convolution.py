@@ -16,6 +16,9 @@ from bireme.codegen.templates.tiles import COLUMNS
 from bireme.codegen.tir import Expr, index
 from bireme.ir import Dim, Graph, Op, product
 
+# Weights of so many bytes may still be in the second-level cache when the kernel starts.
+_NEAR_BYTES = 256 << 10
+
 
 def matches(graph: Graph) -> bool:
     """Whether the group is a convolution to blocks of 16 channels, dense, in groups of whole blocks
@@ -65,6 +68,11 @@ def _dense(e: Emission, conv: Op) -> Form:
     def place(batch: Index, block: Expr, row: RowIndex, lane: Expr) -> Index:
         return [batch[0], block_of(batch, block, blocks), *_position(e, conv, row), lane]
 
+    def ahead(block: Expr, term: Expr) -> None:
+        lines = e.emit.dim(product(w.type.shape[1:-1]))
+        e.emit.prefetch(filters, (block * lines + term) * index(COLUMNS))
+
+    far = w.type.bytes if groups == conv.attrs["pair"] == 1 else 0
     form = Form(
         anchor=conv.result,
         batch=(batch,) if groups == 1 else (batch, groups),
@@ -75,6 +83,7 @@ def _dense(e: Emission, conv: Op) -> Form:
         right=right,
         place=place,
         spare=conv.attrs["spare"] // conv.attrs["pair"],
+        ahead=ahead if isinstance(far, int) and far > _NEAR_BYTES else None,
     )
     if conv.attrs["pair"] == 1:
         return form
