@@ -25,7 +25,8 @@ SEVERAL = """g (float[N, 4] x, int64[k] shape) => (float[A, B] y) {
     [twist] r = Reshape(x, shape)
     [noise] u = ImageDecoder(r)
     [good] z = Relu(r)
-    y = Add(z, u)
+    f = Cast<to = 1>(u)
+    y = Add(z, f)
 }"""
 
 
@@ -62,7 +63,8 @@ def test_check_lists_what_load_refuses() -> None:
         ("flags", False),
         ("twist", False),
         ("noise", False),
-        ("Add_4", True),
+        ("Cast_4", True),
+        ("Add_5", True),
     ]
     codes = {r.name: r.code for r in reports}
     assert codes["twist"] == "BM1007"
