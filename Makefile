@@ -59,7 +59,7 @@ native-test: $(BUILDS:%=$(DONE)/%) ## GoogleTest suite of the runtime, plain and
 python-test: setup $(DONE)/native ## pytest
 	$(BIN)/python -m pytest -n $(JOBS)
 
-bench: setup ## latency beside other engines, those that are quickly installed or there already
+bench: setup ## latency beside other engines, those that are quickly installed
 	$(BIN)/python -m benchmarks
 
 bench-all: setup ## latency beside every engine; writes docs/benchmarks.md

@@ -28,7 +28,7 @@ INTRODUCTION = """\
 # Benchmarks
 
 `make bench-all` writes this page, its chart and [{results}]({results}); `make bench` measures
-beside the engines that are quickly installed, or installed already, and prints the same tables.
+beside the engines that are quickly installed, and prints the same tables.
 
 Every engine gets the same ONNX file and the same input, works in a process and an environment of
 its own (`benchmarks/requirements/`), and has its outputs compared with ONNX Runtime's before it is

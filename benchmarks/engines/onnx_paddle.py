@@ -14,6 +14,9 @@ import paddle.nn.functional as F  # noqa: N812 - its usual name
 from benchmarks.engines import onnx_graph
 from benchmarks.engines.onnx_graph import Attributes, Function, Maker
 
+# Tracing rewrites Python control flow, of which there is none that depends on tensors.
+paddle.jit.ignore_module([onnx_graph])
+
 
 def _conv(a: Attributes, inputs: list[Any]) -> Function:
     options = onnx_graph.window(a, inputs[1].ndim - 2)

@@ -27,11 +27,11 @@ def convert(folder: Path) -> None:
 def load(folder: Path, threads: int, precision: str) -> Run:
     from paddle import inference
 
-    config = inference.Config(str(folder / "paddle"))
+    model = folder / "paddle"
+    config = inference.Config(f"{model}.json", f"{model}.pdiparams")
     config.disable_gpu()
     config.enable_mkldnn()
     config.set_cpu_math_library_num_threads(threads)
-    config.enable_memory_optim()
     config.disable_glog_info()
     predictor = inference.create_predictor(config)
     places = {name: predictor.get_input_handle(name) for name in predictor.get_input_names()}
