@@ -54,7 +54,7 @@ def prepare(name: str, engines: list[str], broken: dict[str, str]) -> tuple[dict
     folder.mkdir(parents=True)
     model, feed = MODELS[name].build()
     write_file(folder / "model.onnx", model.SerializeToString())
-    np.savez(folder / "feed.npz", **feed)
+    np.savez(folder / "feed.npz", allow_pickle=False, **feed)
     (folder / "outputs.txt").write_text("\n".join(o.name for o in model.graph.output))
     reasons = {engine: broken.get(engine, "") for engine in engines}
     made: dict[str, str] = {}

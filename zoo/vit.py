@@ -85,7 +85,8 @@ class Block(nn.Module):
     def forward(self, x: nn.Tensor) -> nn.Tensor:
         """[N, S, width] → the same shape."""
         x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        result: nn.Tensor = x + self.mlp(self.norm2(x))
+        return result
 
 
 class Vit(nn.Module):
