@@ -266,6 +266,39 @@ def bench(
 
 
 @app.command()
+def profile(
+    artefact: Artefact,
+    source: Inputs = None,
+    dim: Dim = None,
+    threads: Threads = None,
+    seconds: Annotated[float, typer.Option(help="How long to measure.", min=0.0)] = 3.0,
+    runs: Annotated[int | None, typer.Option(help="Measure so many runs instead.", min=1)] = None,
+    busy: Annotated[
+        bool,
+        typer.Option(help="The machine does other work, too: take the least time of each step."),
+    ] = False,
+    top: Annotated[int, typer.Option(help="Show so many of the slowest; 0: all.", min=0)] = 30,
+    by: Annotated[str, typer.Option(help="Rows of the table: step, class or kernel.")] = "step",
+    measure_limits: Annotated[
+        bool, typer.Option(help="Measure the limits of this machine again.")
+    ] = False,
+    html: Html = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write the timeline for Perfetto or chrome://tracing.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say where the time of an artefact goes, against what this machine can do."""
+    from bireme.cli.profile import run
+
+    with reporting_errors(json):
+        run(
+            artefact, source, dim, threads, seconds, runs, busy, top, by, measure_limits, html,
+            trace, json,
+        )  # fmt: skip
+
+
+@app.command()
 def devices(json: Json = False) -> None:
     """List targets, and what this machine is."""
     from bireme.cli.devices import run

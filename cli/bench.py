@@ -7,8 +7,8 @@ from time import perf_counter
 
 import numpy as np
 
-from bireme._inputs import read_inputs
-from bireme.cli.options import parse_dims, random_inputs
+from bireme._inputs import random_inputs, read_inputs
+from bireme.cli.options import parse_dims
 from bireme.cli.output import print_json
 from bireme.runtime import Model, Session
 

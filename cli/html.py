@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from bireme.cli.page import SCRIPT, STYLE
 
@@ -30,10 +32,29 @@ class Table:
     numbers: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class Drawings:
+    """What a report shows besides tables: trusted HTML, with its own style and script, and the
+    `data` that the script finds as JSON in the element `data`.
+    """
+
+    body: str
+    style: str
+    script: str
+    data: Any
+
+
 def page(
-    title: str, verdict: Cell, facts: Sequence[tuple[str, str]], tables: Sequence[Table]
+    title: str,
+    verdict: Cell,
+    facts: Sequence[tuple[str, str]],
+    tables: Sequence[Table],
+    drawings: Drawings | None = None,
 ) -> str:
-    """The whole document. Everything given is text and is escaped."""
+    """The whole document. Everything given is text and is escaped, but the code of `drawings`."""
+    drawn = drawings or Drawings("", "", "", None)
+    # In a script nothing is an entity; only "<" could end it.
+    data = json.dumps(drawn.data, separators=(",", ":")).replace("<", "\\u003c")
     listed = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
     body = "".join(_table(table) for table in tables if table.rows)
     # The policy keeps even a mistake in escaping from loading or running anything.
@@ -46,13 +67,14 @@ def page(
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{escape(title)}</title>
-<style>{STYLE}</style>
+<style>{STYLE}{drawn.style}</style>
 </head>
 <body>
 <header><h1>{escape(title)}</h1><p class="{_news(verdict)}">{escape(verdict.text)}</p></header>
 <dl>{listed}</dl>
-{body}
-<script>{SCRIPT}</script>
+{drawn.body}{body}
+<script type="application/json" id="data">{data}</script>
+<script>{SCRIPT}{drawn.script}</script>
 </body>
 </html>
 """

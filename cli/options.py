@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bireme._inputs import read_arrays
-from bireme.codegen.data import random_arrays
 from bireme.ir import Array, BiremeError, Graph
-from bireme.runtime import Model
 
 
 def parse_dims(options: Sequence[str] | None) -> dict[str, int | range]:
@@ -81,19 +79,3 @@ def read_calibration(paths: Sequence[Path] | None, graph: Graph) -> list[dict[st
     named = zip(graph.input_names, graph.inputs, strict=True)
     types = {name: value.type.dtype.numpy for name, value in named}
     return [read_arrays(path, types) for path in paths or ()]
-
-
-def random_inputs(model: Model, sizes: Mapping[str, int | range]) -> dict[str, Array]:
-    """Reproducible data for every input; a symbolic size that `sizes` does not give is the least
-    one that the model takes, from 1 on.
-    """
-    known = {name: max(1, least) for name, (least, _) in model.symbols.items()}
-    known |= {name: s if isinstance(s, int) else s.start for name, s in sizes.items()}
-    return random_arrays(
-        (
-            info.name,
-            info.dtype,
-            tuple(d if isinstance(d, int) else known.get(str(d), 1) for d in info.shape),
-        )
-        for info in model.inputs
-    )

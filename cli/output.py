@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ EXIT_CODES = (
     ),
 )
 _PIPE_WIDTH = 200
+# How the Python front end says where an op comes from.
+_PLACE = re.compile(r" \([^()]*:\d+\)$")
 
 
 def print_json(value: Any) -> None:
@@ -68,6 +71,11 @@ def quantity(count: int) -> str:
 def megabytes(count: int) -> str:
     """A byte count for people."""
     return f"{count / 1e6:.2f} MB" if count >= 100_000 else f"{count / 1e3:.1f} KB"
+
+
+def short_names(nodes: Sequence[str]) -> list[str]:
+    """Names without the place in a Python file, each once."""
+    return list(dict.fromkeys(_PLACE.sub("", node) for node in nodes))
 
 
 @contextmanager

@@ -46,7 +46,7 @@ td { padding: .3rem .6rem; border-top: 1px solid var(--line); vertical-align: to
 """
 
 SCRIPT = """
-for (const section of document.querySelectorAll("section")) {
+for (const section of document.querySelectorAll("section:has(tbody)")) {
   const body = section.querySelector("tbody"), count = section.querySelector("output");
   const rows = [...body.rows], heads = [...section.querySelectorAll("th")];
   const key = (row, i) => row.cells[i].dataset.key ?? row.cells[i].textContent;

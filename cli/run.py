@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from time import perf_counter
 
-from bireme._inputs import npz, read_inputs
-from bireme.cli.options import parse_dims, random_inputs
+from bireme._inputs import npz, random_inputs, read_inputs
+from bireme.cli.options import parse_dims
 from bireme.cli.output import print_json, print_table
 from bireme.codegen.files import write_file
 from bireme.ir import Array

@@ -17,7 +17,9 @@ from bireme.passes.memory_plan import ALIGNMENT, Buffer, plan_memory
 
 
 @dataclass
-class _Span:
+class Span:
+    """The first and the last instruction of a tensor's life."""
+
     first: int
     last: int
 
@@ -38,7 +40,7 @@ def place_arena(plan: Plan) -> None:
             span.last,
             tuple(takers.get(number, ())),
         )
-        for number, span in sorted(_spans(plan).items())
+        for number, span in sorted(spans(plan).items())
     )
     plan.arena_bytes, plan.arena_lower_bound = memory.arena, memory.lower_bound
     for placement in memory.placements:
@@ -57,7 +59,7 @@ def live_bytes(plan: Plan) -> list[int]:
     """Bytes of arena tensors that are alive at each instruction of a placed plan, at the hints."""
     hints = {name: sizes.typical for name, sizes in plan.symbols.items()}
     steps = [0] * (len(plan.instructions) + 1)
-    for root, span in _spans(plan).items():
+    for root, span in spans(plan).items():
         size = evaluate(ceildiv(plan.tensors[root].reserved, ALIGNMENT) * ALIGNMENT, hints)
         steps[span.first] += size
         steps[span.last + 1] -= size
@@ -83,9 +85,9 @@ def _lie_in(plan: Plan, number: int, root: int) -> None:
     tensor.place, tensor.base, tensor.capacity = "View", root, None
 
 
-def _spans(plan: Plan) -> dict[int, _Span]:
+def spans(plan: Plan) -> dict[int, Span]:
     """First and last instruction of each arena tensor's life."""
-    spans: dict[int, _Span] = {}
+    spans: dict[int, Span] = {}
     touches: list[tuple[int, int]] = []
     for time, instruction in enumerate(plan.instructions):
         for number in instruction.args:
@@ -94,7 +96,7 @@ def _spans(plan: Plan) -> dict[int, _Span]:
             if plan.tensors[root].place != "Arena":
                 continue
             touches.append((root, time))
-            spans.setdefault(root, _Span(time, time)).cover(time, time)
+            spans.setdefault(root, Span(time, time)).cover(time, time)
     # Inner loops come first, so that what they stretch is seen by the loops around them.
     for begin, end in _loops(plan):
         for root, time in touches:

@@ -160,6 +160,7 @@ def _instruction(row: Any, scalars: Scalars) -> Any:
         seed=row.seed,
         operations=_optional(row.operations, scalars),
         moved=_optional(row.moved, scalars),
+        results=row.results,
     )
 
 

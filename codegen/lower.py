@@ -256,6 +256,7 @@ class _Lowering:
                 cost=nanoseconds(op),
                 operations=operations(op),
                 moved=bytes_moved(op),
+                results=len(results),
                 overwrites=overwrites,
             )
         )

@@ -75,9 +75,18 @@ class Instruction:
     bound: Dim = 0
     stream: int = 0
     seed: int = 0
-    # What a launch does, for profiles: arithmetic operations, and bytes read and written.
+    # What a launch does, for profiles: arithmetic operations, bytes read and written, and how many
+    # of `args`, the last ones, it writes.
     operations: Dim | None = None
     moved: Dim | None = None
+    results: int = 1
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The tensors that it gives a value to."""
+        if self.op == "Launch":
+            return self.args[len(self.args) - self.results :]
+        return {"Copy": self.args[1:], "Draw": self.args}.get(self.op, ())
 
 
 @dataclass(frozen=True)

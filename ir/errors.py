@@ -113,6 +113,11 @@ ERRORS: dict[str, ErrorKind] = _table(
         "nothing could be measured on the device",
         "run the artefact there with `bireme run`",
     ),
+    (
+        "BM6007",
+        "the limits of this machine cannot be measured",
+        "profile on a processor that `bireme devices` lists a target for",
+    ),
 )
 
 

@@ -372,6 +372,8 @@ class Verifier {
     if (time_[instruction.tasks()] > pc || time_[instruction.cost()] > pc ||
         time_[instruction.workspace()] != 0)
       return bad("instruction %u: tasks, cost or workspace is known too late", pc);
+    if (instruction.results() > length(instruction.args()))
+      return bad("instruction %u: there are not %u results", pc, instruction.results());
     for (int32_t figure : {instruction.operations(), instruction.moved()})
       if (figure < -1 || (figure >= 0 && !is_scalar(static_cast<uint32_t>(figure))))
         return bad("instruction %u: operations or moved bytes are no scalar", pc);

@@ -166,6 +166,7 @@ const Attack kAttacks[] = {
     {"launch_tasks", "tasks", [](fb::PlanT& p) { p.instructions[0]->tasks = kFar; }},
     {"launch_operations", "operations",
      [](fb::PlanT& p) { p.instructions[0]->operations = 1 << 20; }},
+    {"launch_results", "results", [](fb::PlanT& p) { p.instructions[0]->results = 9; }},
     {"launch_moved", "moved bytes", [](fb::PlanT& p) { p.instructions[0]->moved = -2; }},
     {"launch_cost", "cost", [](fb::PlanT& p) { p.instructions[0]->cost = kFar; }},
     {"launch_workspace", "workspace", [](fb::PlanT& p) { p.instructions[0]->workspace = kFar; }},

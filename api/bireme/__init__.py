@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from bireme import nn, zoo
     from bireme._check import check
     from bireme._compare import compare
+    from bireme._profile import Profile, profile
     from bireme._program import Program, compile, load
     from bireme._tune import tune
     from bireme.ir.errors import BiremeError
 
-__all__ = ["BiremeError", "Program", "check", "compare", "compile", "load", "nn", "tune", "zoo"]
+__all__ = [
+    "BiremeError", "Profile", "Program", "check", "compare", "compile", "load", "nn", "profile",
+    "tune", "zoo",
+]  # fmt: skip
 
 _HOMES = {
     "BiremeError": "bireme.ir.errors",
@@ -32,6 +36,8 @@ _HOMES = {
     "compare": "bireme._compare",
     "compile": "bireme._program",
     "load": "bireme._program",
+    "Profile": "bireme._profile",
+    "profile": "bireme._profile",
     "tune": "bireme._tune",
 }
 _MODULES = ("nn", "zoo")

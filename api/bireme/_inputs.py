@@ -10,8 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from bireme.codegen.data import random_arrays
 from bireme.ir import Array, BiremeError
 from bireme.runtime import Model
+
+
+def random_inputs(model: Model, sizes: Mapping[str, int | range]) -> dict[str, Array]:
+    """Reproducible data for every input; a symbolic size that `sizes` does not give is the least
+    one that the model takes, from 1 on.
+    """
+    known = {name: max(1, least) for name, (least, _) in model.symbols.items()}
+    known |= {name: s if isinstance(s, int) else s.start for name, s in sizes.items()}
+    return random_arrays(
+        (
+            info.name,
+            info.dtype,
+            tuple(d if isinstance(d, int) else known.get(str(d), 1) for d in info.shape),
+        )
+        for info in model.inputs
+    )
 
 
 def npz(arrays: Mapping[str, Array]) -> bytes:

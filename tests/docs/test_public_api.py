@@ -9,7 +9,10 @@ import pytest
 
 import bireme
 
-PROMISED = ["BiremeError", "Program", "check", "compare", "compile", "load", "nn", "tune", "zoo"]
+PROMISED = [
+    "BiremeError", "Profile", "Program", "check", "compare", "compile", "load", "nn", "profile",
+    "tune", "zoo",
+]  # fmt: skip
 
 
 def test_the_promised_names_and_no_others() -> None:
