@@ -17,13 +17,15 @@ def collapse(graph: Graph) -> Graph:
     if not all(
         op.definition.fusion is Fusion.POINTWISE
         or (op.definition.fusion is Fusion.CONSTANT and _is_scalar(op.results))
+        or _counts_all(op, shape)
         for op in ops
     ):
         return graph
     if any(v.type.shape != shape for v in graph.outputs) or any(map(names_axis, ops)):
         return graph
     groups = _groups(shape, [v.type for v in graph.inputs])
-    merged = _with_shapes(graph, [_merge(v.type, shape, groups) for v in graph.inputs])
+    whole = _merge(graph.outputs[0].type, shape, groups).shape
+    merged = _with_shapes(graph, [_merge(v.type, shape, groups) for v in graph.inputs], whole)
     if merged.outputs[0].type.elements != graph.outputs[0].type.elements:
         return graph
     return merged
@@ -98,8 +100,10 @@ def flatten_rows(graph: Graph) -> Graph:
     return _with_shapes(graph, shapes)
 
 
-def _with_shapes(graph: Graph, inputs: list[TensorType]) -> Graph:
-    """The same ops on inputs of other shapes."""
+def _with_shapes(
+    graph: Graph, inputs: list[TensorType], counted: tuple[Dim, ...] | None = None
+) -> Graph:
+    """The same ops on inputs of other shapes; `counted` is that of places in the whole tensor."""
     changed = Graph(graph.name)
     changed.weights = graph.weights
     values: dict[Value, Value] = {}
@@ -107,7 +111,8 @@ def _with_shapes(graph: Graph, inputs: list[TensorType]) -> Graph:
         values[value] = changed.add_input(name, tensor)
     builder = Builder(changed)
     for op in graph.body.ops:
-        made = builder.op(op.name, [values[v] for v in op.operands], **op.attrs)
+        attrs = op.attrs if counted is None or op.name != "iota" else {**op.attrs, "shape": counted}
+        made = builder.op(op.name, [values[v] for v in op.operands], **attrs)
         values.update(zip(op.results, made.results, strict=True))
     outputs = [values[v] for v in graph.outputs]
     changed.set_outputs(list(zip(graph.output_names, outputs, strict=True)))
@@ -117,6 +122,11 @@ def _with_shapes(graph: Graph, inputs: list[TensorType]) -> Graph:
 def names_axis(op: Op) -> bool:
     """Whether an operand is a vector along an axis that the op names."""
     return op.name in ("quantize", "dequantize") and op.operands[1].type.rank == 1
+
+
+def _counts_all(op: Op, shape: tuple[Dim, ...]) -> bool:
+    """Whether an op gives the places of a whole tensor in row-major order, which merging keeps."""
+    return op.name == "iota" and op.attrs["axis"] is None and op.result.type.shape == shape
 
 
 def _is_scalar(values: list[Value]) -> bool:

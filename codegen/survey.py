@@ -26,10 +26,10 @@ from bireme.ir.views import location_names
 from bireme.targets.registry import Target
 
 # How ops outside of kernels run.
-FOLDED, VIEW, IN_PLACE, CONTROL = "folded", "view", "in place", "control flow"
+FOLDED, VIEW, IN_PLACE, CONTROL, DRAW = "folded", "view", "in place", "control flow", "draw"
 _OUTSIDE = {
     "reshape": VIEW, "prefix": VIEW, "bind": CONTROL, "if": CONTROL, "while": CONTROL,
-    "scan": CONTROL,
+    "scan": CONTROL, "random_key": DRAW,
 }  # fmt: skip
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bireme.codegen.collapse import collapse
 from bireme.codegen.compiler import Options, compile_graph
+from bireme.codegen.spec import kernel_spec
 from bireme.ir import (
     Array,
     Builder,
@@ -138,3 +140,11 @@ def test_every_step_of_a_loop_draws_anew() -> None:
     assert len(np.unique(np.stack([first["drawn"], second["drawn"]]))) == 24
     assert len(np.unique(first["fixed"])) == 12
     np.testing.assert_array_equal(first["fixed"], second["fixed"])
+
+
+def test_axes_of_a_drawn_tensor_are_merged() -> None:
+    """Rows of 3 would be no vectors."""
+    kernel = drawing("random_normal", DType.F32, N, 5, 3)
+    merged = collapse(kernel_spec(kernel).graph())
+    assert [v.type.rank for v in merged.outputs] == [1, 1]
+    check(kernel, [KEY, np.ones((7, 5, 3), np.float32)], {"n": 7})

@@ -82,3 +82,15 @@ def test_a_region_uses_what_is_computed_around_it_but_not_its_siblings_values():
         "  %4 = neg(x)", "  %5 = add(%0, %4)", "  -> %5",
         "-> %1, %0",
     ])  # fmt: skip
+
+
+def test_draws_stay_apart():
+    """Keys of one seed begin alike, but differ inside a loop."""
+    net = Net()
+    keys = [net.b.random_key(stream=0, seed=4) for _ in range(2)]
+    places = net.b.iota(shape=(5,), dtype=DType.I64)
+    drawn = [net.b.random_uniform(places, key, dtype=DType.F32) for key in (*keys, keys[0])]
+    graph = net.done(*drawn)
+    with same_results(graph):
+        assert apply(graph, Cse()) == ["merged 1 op"]
+    assert names(graph.body) == ["random_key"] * 2 + ["iota"] + ["random_uniform"] * 2

@@ -90,3 +90,14 @@ def test_nothing_to_fold():
     net = Net()
     graph = net.done(net.b.relu(net.input("x", 3)))
     assert apply(graph, FoldConstants()) == [""]
+
+
+def test_keys_are_not_folded_and_what_a_known_key_gives_is():
+    net = Net()
+    places = net.b.iota(shape=(5,), dtype=DType.I64)
+    fresh = net.b.random_normal(places, net.b.random_key(stream=0, seed=4), dtype=DType.F32)
+    known = net.b.random_normal(places, net.scalar(9, np.uint64), dtype=DType.F32)
+    graph = net.done(fresh, known)
+    with same_results(graph):
+        apply(graph, FoldConstants())
+    assert names(graph.body) == ["random_key", "random_normal"]
