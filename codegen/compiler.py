@@ -18,7 +18,7 @@ from bireme.codegen.records import Database, key_of, shipped
 from bireme.codegen.spec import KernelSpec
 from bireme.codegen.specialize import Choices, Specialization, combinations
 from bireme.codegen.work import fill_launches
-from bireme.ir import BiremeError, Graph, Op, together
+from bireme.ir import BiremeError, DType, Fusion, Graph, Op, together
 from bireme.passes.guard import PrecisionReport
 from bireme.passes.manager import Dump, PassRecord
 from bireme.passes.pipeline import default, optimise
@@ -127,6 +127,14 @@ def culprits(kernel: Op, error: BiremeError) -> list[Op]:
     return [op for op in block.ops if op.name == error.where] or [kernel]
 
 
+def _multiplies_bf16(graph: Graph) -> bool:
+    """Whether instructions for bfloat16 are of use."""
+    return any(
+        op.definition.fusion is Fusion.CONTRACTION and op.operands[0].type.dtype is DType.BF16
+        for op in graph.walk()
+    )
+
+
 def compile_graph(
     graph: Graph, target: Target, options: Options | None = None, progress: Progress | None = None
 ) -> tuple[bytes, Report]:
@@ -137,13 +145,13 @@ def compile_graph(
     options = options or Options()
     tell = progress or _silent
     start = perf_counter()
-    if options.precision is not None:
-        target = target.reduced()
     report = Report()
     lowered, report.passes = prepare(graph, target, options, tell)
     report.precision = next(
         (r.details for r in report.passes if isinstance(r.details, PrecisionReport)), None
     )
+    if _multiplies_bf16(lowered.graph):
+        target = target.reduced()
     plan = lowered.plan
     if lowered.refused:
         raise together(refusals(lowered, emit_kernels(lowered.specs, target)[1]))

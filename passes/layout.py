@@ -14,6 +14,7 @@ from bireme.ir.winograd import TAPS, transform_filters
 from bireme.passes.assignment import Choice, Flow, Form, assign
 from bireme.passes.convolution_form import DIRECT, Convolution, choose_form
 from bireme.passes.layout_rules import (
+    BLOCKED,
     ZERO,
     Lanes,
     channels,
@@ -23,6 +24,7 @@ from bireme.passes.layout_rules import (
     spare_lanes,
 )
 from bireme.passes.manager import Outcome, Pass, count
+from bireme.passes.pack_matmul import pack_pairs
 from bireme.passes.rewrite import remove_unused
 from bireme.passes.values import producer_for_one, weight_name
 from bireme.targets.description import Description
@@ -33,7 +35,7 @@ _LEAST_SIZE = 16
 
 @dataclass(frozen=True)
 class Layout(Pass):
-    """Gives float32 convolutions, and what stands between them, a channel-blocked layout.
+    """Gives convolutions, and what stands between them, a channel-blocked layout.
 
     Before::
 
@@ -48,8 +50,9 @@ class Layout(Pass):
         %3 = relu(%2)
         %4 = unpack_channels(%3) {channels = 64}
 
-    Weights are packed when the model is compiled, with zeros up to whole blocks. Padding becomes an
-    op before the convolution, so that what makes its operand can store into a padded buffer. Ops
+    Done for floats of up to 32 bits. Weights are packed when the model is compiled, with zeros up
+    to whole blocks. Padding becomes an op before the convolution, so that what makes its operand
+    can store into a padded buffer. Ops
     between convolutions work on blocks where `layout_rules` allows it. Which do is the choice for
     which conversions and padding cost the fewest bytes, at the typical sizes of symbols
     (`assignment`). A convolution of a concat whose parts fill no whole blocks becomes a sum of
@@ -59,7 +62,8 @@ class Layout(Pass):
     plain.
 
     3×3 convolutions at every place may become Winograd's (`conv` with `winograd`, filters
-    transformed at compile time), where `convolution_form` finds that faster at typical sizes.
+    transformed at compile time), where `convolution_form` finds that faster at typical sizes; in
+    float32 alone, because the transforms round. Filters of bfloat16 stand in pairs of channels.
     """
 
     name: ClassVar[str] = "layout"
@@ -118,7 +122,7 @@ def _blocked_conv(op: Op, block: int) -> _Conv | None:
         return None
     x, w = op.operands
     count, filters = channels(x.type) or x.type.shape[1], w.type.shape[0]
-    if x.type.dtype is not DType.F32 or w.constant is None:
+    if x.type.dtype not in BLOCKED or w.constant is None:
         return None
     if not isinstance(count, int) or not isinstance(filters, int) or 4 * filters < block:
         return None
@@ -408,6 +412,8 @@ class _Rewriter:
         attrs = {**op.attrs, "in_block": in_block, "out_block": self.size, "winograd": form}
         if not plain and not conv.depthwise and op.attrs["groups"] == 1:
             attrs["spare"] = -weights.shape[1] % self.size
+        if not plain and not conv.depthwise and x.type.dtype is DType.BF16:
+            packed, attrs["pair"] = pack_pairs(packed), 2
         operand = x if plain else self._pack(x, x.type.rank, 0.0, b)
         filters = b.constant(packed, weight_name(w))
         return b.op("conv", [operand, filters], **attrs).result
@@ -416,7 +422,8 @@ class _Rewriter:
         """Tiles of a convolution in Winograd's form, or DIRECT."""
         attrs, weights = op.attrs, op.operands[1].type
         everywhere = {*attrs["strides"], *attrs["dilations"], attrs["groups"]} == {1}
-        if not self.settings.winograd or not everywhere or weights.shape[2:] != (TAPS, TAPS):
+        exact = self.settings.winograd and weights.dtype is DType.F32
+        if not exact or not everywhere or weights.shape[2:] != (TAPS, TAPS):
             return DIRECT
         batch, _, *sizes = (evaluate(d, self.settings.hints) for d in op.result.type.shape)
         filters, channels = weights.static_shape[:2]

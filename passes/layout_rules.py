@@ -26,6 +26,8 @@ from bireme.passes.values import uniform
 Lanes = frozenset[float]
 ZERO: Lanes = frozenset({0.0})
 MOST_LANE_VALUES = 16
+# Element types of convolutions that have kernels for blocks.
+BLOCKED = (DType.F32, DType.F16, DType.BF16)
 # Of tensors with one to three spatial axes.
 _RANKS = (3, 4, 5)
 
@@ -48,7 +50,7 @@ class BlockRule:
 
 def channels(tensor: TensorType) -> int | None:
     """C of a tensor `[N, C, *S]` that may be blocked, else None."""
-    if tensor.rank not in _RANKS or tensor.dtype not in (DType.F32, DType.BOOL):
+    if tensor.rank not in _RANKS or tensor.dtype not in (*BLOCKED, DType.BOOL):
         return None
     size = tensor.shape[1]
     return size if isinstance(size, int) and size > 1 else None

@@ -29,7 +29,8 @@ class PackMatmul(Pass):
 
         %0 = matmul(%x, %w) {block = 16, columns = 1000}      // %w [63, 768, 16]
 
-    The last block is filled up with zeros. Operands with batch axes, or of types that have no
+    The last block is filled up with zeros. Of bfloat16, two rows stand together, [63, 384, 16, 2],
+    as instructions for it multiply them. Operands with batch axes, or of types that have no
     packed kernel, stay as they are.
     """
 
@@ -44,9 +45,13 @@ class PackMatmul(Pass):
             packable = data is not None and data.ndim == 2 and right.type.dtype in _DTYPES
             if op.attrs["block"] > 1 or not packable or data is None:
                 return None
-            packed = b.constant(pack_columns(data, block), f"{weight_name(right)}.packed")
-            columns = data.shape[1]
-            result: Value = b.matmul(op.operands[0], packed, block=block, columns=columns)
+            columns, pair = data.shape[1], 2 if right.type.dtype is DType.BF16 else 1
+            blocks = pack_columns(data, block)
+            name = f"{weight_name(right)}.packed"
+            packed = b.constant(pack_pairs(blocks) if pair == 2 else blocks, name)
+            result: Value = b.matmul(
+                op.operands[0], packed, block=block, columns=columns, pair=pair
+            )
             return result
 
         used = apply(graph, [Rule(("matmul",), pack_right_operand)])
@@ -62,3 +67,11 @@ def pack_columns(matrix: Array, block: int) -> Array:
     padded = np.zeros((rows, blocks * block), matrix.dtype)
     padded[:, :columns] = matrix
     return np.ascontiguousarray(padded.reshape(rows, blocks, block).transpose(1, 0, 2))
+
+
+def pack_pairs(weights: Array) -> Array:
+    """`[..., inner, block]` as `[..., ceil(inner / 2), block, 2]`, a zero behind an odd end."""
+    *outer, inner, block = weights.shape
+    if inner % 2:
+        weights = np.concatenate([weights, np.zeros((*outer, 1, block), weights.dtype)], axis=-2)
+    return np.moveaxis(weights.reshape(*outer, -1, 2, block), -2, -1)

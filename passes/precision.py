@@ -20,6 +20,7 @@ from bireme.passes.guard import (
     measure,
 )
 from bireme.passes.manager import Outcome, Pass, count
+from bireme.passes.pack_matmul import pack_pairs
 from bireme.passes.rewrite import remove_unused
 from bireme.passes.values import pads_with_zeros, weight_name
 from bireme.targets.description import Description
@@ -275,11 +276,3 @@ def _packs_pairs(op: Op) -> bool:
     if op.name == "matmul":
         return bool(op.attrs["block"] > 1)
     return op.operands[1].type.rank == len(op.attrs["strides"]) + 4
-
-
-def pack_pairs(weights: Array) -> Array:
-    """`[..., inner, block]` as `[..., ceil(inner / 2), block, 2]`, a zero behind an odd end."""
-    *outer, inner, block = weights.shape
-    if inner % 2:
-        weights = np.concatenate([weights, np.zeros((*outer, 1, block), weights.dtype)], axis=-2)
-    return np.moveaxis(weights.reshape(*outer, -1, 2, block), -2, -1)

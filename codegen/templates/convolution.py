@@ -10,7 +10,7 @@ from bireme.codegen.evaluate import Index
 from bireme.codegen.templates import contraction
 from bireme.codegen.templates.common import Emission, Work, unravel
 from bireme.codegen.templates.contraction import Form, RowIndex
-from bireme.codegen.templates.dot import packed_pairs
+from bireme.codegen.templates.dot import packed_pairs, single_products
 from bireme.codegen.templates.pairs import in_pairs
 from bireme.codegen.templates.tiles import COLUMNS
 from bireme.codegen.tir import Expr, index
@@ -82,6 +82,7 @@ def _dense(e: Emission, conv: Op) -> Form:
         left=left,
         right=right,
         place=place,
+        products=single_products(x.type.dtype),
         spare=conv.attrs["spare"] // conv.attrs["pair"],
         ahead=ahead if isinstance(far, int) and far > _NEAR_BYTES else None,
     )

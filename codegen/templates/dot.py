@@ -48,6 +48,13 @@ class Products:
 
 
 SINGLE = Products()
+# Elements of 16 bits that are converted when they are loaded.
+_CONVERTED = Products(broadcasts=False)
+
+
+def single_products(dtype: DType) -> Products:
+    """Products of single elements of a type."""
+    return SINGLE if dtype.bits > 16 else _CONVERTED
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from bireme.codegen.evaluate import Index
 from bireme.codegen.templates import contraction, packed
 from bireme.codegen.templates.common import Emission, Work, estimate
 from bireme.codegen.templates.contraction import Form, RowIndex
-from bireme.codegen.templates.dot import packed_pairs
+from bireme.codegen.templates.dot import packed_pairs, single_products
 from bireme.codegen.templates.pairs import in_pairs
 from bireme.codegen.templates.tiles import COLUMNS
 from bireme.codegen.tir import Expr, index, match
@@ -84,6 +84,7 @@ def _form(e: Emission, matmul: Op) -> Form:
         right=right,
         place=place,
         gather_right=not packed and (ragged or not few),
+        products=single_products(a.type.dtype),
     )
     if a.type.dtype is not DType.BF16 or (packed and matmul.attrs["pair"] == 1):
         return form

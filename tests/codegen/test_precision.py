@@ -94,3 +94,41 @@ def test_bfloat16(artefacts, build, sizes, level):
     for name, wanted in run(reduced(graph, "bf16"), feed).items():
         scale = np.abs(wanted).max()
         np.testing.assert_allclose(found[name], wanted, rtol=bound, atol=bound * scale)
+
+
+@pytest.mark.parametrize("dtype", [DType.F16, DType.BF16], ids=lambda dtype: dtype.label)
+def test_models_of_16_bits_have_blocked_kernels(dtype):
+    """A model whose own elements are float16 or bfloat16: the same kernels as of float32."""
+    net = Net()
+    x = net.input("x", 2, 16, 11, 13, dtype=dtype)
+
+    def conv(x, filters, kernel, groups=1):
+        w = net.weight(filters, x.type.shape[1] // groups, kernel, kernel, dtype=dtype.numpy)
+        pads = (kernel // 2,) * 4
+        y = net.b.conv(x, w, strides=(1, 1), pads=pads, dilations=(1, 1), groups=groups)
+        return net.b.relu(net.b.mul(y, net.scalar(0.1, dtype.numpy)))
+
+    y = conv(conv(conv(x, 24, 3), 24, 3, groups=24), 40, 1)
+    mean = net.b.reduce_mean(y, axes=(2, 3), keepdims=False)
+    graph = net.done(net.b.matmul(mean, net.weight(40, 10, dtype=dtype.numpy)))
+    program = bm.compile(graph, "x86:znver4", options=Options(verify=True, jobs=0))
+    kinds = [entry.kind for entry in profiled(program, random_inputs(graph))]
+    assert kinds.count("convolution") == 3
+    assert kinds.count("matmul") == 1
+    feed = random_inputs(graph)
+    bound = tolerance_of(dtype).model
+    (found,), (wanted,) = program(feed).values(), run(graph, feed).values()
+    assert found.dtype == wanted.dtype == dtype.numpy
+    found, wanted = found.astype(np.float32), wanted.astype(np.float32)
+    np.testing.assert_allclose(found, wanted, rtol=bound, atol=bound * np.abs(wanted).max())
+
+
+def profiled(program, feed):
+    session = Session(program.model, profile=True)
+    session.run(feed)
+    return session.profile()
+
+
+def test_float32_models_carry_no_more_code():
+    plain = bm.compile(attention_network(), "x86:generic", options=Options(jobs=0))
+    assert plain.model.isa in {level.name for level in CHIPS["generic"].levels}
