@@ -32,6 +32,8 @@ _GROUP_BYTES = 256 << 10
 _LEAST_GROUP = 4
 # An epilogue of so many ops is a loop over the rows of a tile, a shorter one is written out.
 _LONG_EPILOGUE = 5
+# Sums of so many terms may be written out.
+_SHORT_SUM = 32
 # Numbers of rows, from 1 on, that a kernel for any number has tiles of their own for.
 _FEW_ROWS = (1, 2, 3, 4)
 # Tasks to have at least, so that threads of unequal speed finish together.
@@ -377,7 +379,7 @@ class Kernel:
         if not terms:
             accumulate(at)
             return
-        if self.form.unroll and isinstance(terms[0], int):
+        if (self.form.unroll or self._is_short()) and isinstance(terms[0], int):
             for step in range(terms[0]):
                 self._sum(terms[1:], [*at, index(step)], accumulate, before)
             return
@@ -390,6 +392,13 @@ class Kernel:
             count = self.emit_.bind(tirx.min(count, exist - at[0] * count), "steps")
         with self.emit_.loop("k", count) as k:
             self._sum(terms[1:], [*at, k], accumulate, before)
+
+    def _is_short(self) -> bool:
+        """Whether a sum without channels in its innermost loop, as of the first convolution of a
+        network, has so few terms that loops would take a quarter of the time.
+        """
+        depth = self.form.depth
+        return self.form.terms[-1] == 1 and isinstance(depth, int) and depth <= _SHORT_SUM
 
     def _fetch_ahead(self, block: Expr, width: int, number: Expr, at: Index) -> None:
         """Asks for a share of the right elements of the next column tile; the row tiles of a task

@@ -80,6 +80,9 @@ def conv_group(
         (conv_group((1, 1, 12, 16, 16), (5, 3, 1), dilation=2), {}),
         (conv_group((1, 3, 21, 15), (2, 7, 7), stride=2, plain=True), {}),
         (conv_group((1, 2, 10, 8, 16), (2, 1, 1), pad=1), {}),
+        # Sums that are written out.
+        (conv_group((1, 3, 21, 37), (2, 3, 3), stride=2, plain=True, pad=1), {}),
+        (conv_group((N, 3, H, W), (1, 3, 3), plain=True), {"n": 2, "h": 7, "w": 24}),
         # Weights that are fetched ahead.
         (conv_group((1, 16, 7, 7, 16), (19, 1, 1), residual=True), {}),
         (conv_group((N, 17, H, W, 16), (18, 1, 1)), {"n": 2, "h": 8, "w": 13}),
