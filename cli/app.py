@@ -34,6 +34,30 @@ Html = Annotated[Path | None, typer.Option(help="Write the report as a page, too
 Jobs = Annotated[
     int | None, typer.Option(help="Compile processes; 0: none. Default: one a core.", min=0)
 ]
+Winograd = Annotated[
+    bool,
+    typer.Option(help="Winograd's form for 3x3 convolutions where it is faster; else direct."),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="What contractions multiply in where that is safe: float32, bf16, fp16, or auto. "
+        "Sums stay float32."
+    ),
+]
+Calibration = Annotated[
+    list[Path] | None,
+    typer.Option(help="Real inputs by name (.npz) to test the precision on; may be repeated."),
+]
+Limit = Annotated[
+    float,
+    typer.Option(
+        "--precision-limit",
+        help="What `auto` keeps the error on calibration inputs below, relative to the largest "
+        "element of an output.",
+        min=0.0,
+    ),
+]
 Dim = Annotated[
     list[str] | None,
     typer.Option("--dim", help="Size of a symbolic dimension: batch=1, or its range: batch=1..64."),
@@ -65,30 +89,10 @@ def compile(
     untuned: Annotated[
         bool, typer.Option("--untuned", help="Do not use the tuning records that come with Bireme.")
     ] = False,
-    winograd: Annotated[
-        bool,
-        typer.Option(help="Winograd's form for 3x3 convolutions where it is faster; else direct."),
-    ] = True,
-    precision: Annotated[
-        str,
-        typer.Option(
-            help="What contractions multiply in where that is safe: float32, bf16, fp16, or auto. "
-            "Sums stay float32."
-        ),
-    ] = "float32",
-    calibration: Annotated[
-        list[Path] | None,
-        typer.Option(help="Real inputs by name (.npz) to test the precision on; may be repeated."),
-    ] = None,
-    limit: Annotated[
-        float,
-        typer.Option(
-            "--precision-limit",
-            help="What `auto` keeps the error on calibration inputs below, relative to the largest "
-            "element of an output.",
-            min=0.0,
-        ),
-    ] = 1e-2,
+    winograd: Winograd = True,
+    precision: Precision = "float32",
+    calibration: Calibration = None,
+    limit: Limit = 1e-2,
     report: Annotated[
         Path | None, typer.Option(help="Write what was done, as JSON, to this file.")
     ] = None,
@@ -127,6 +131,10 @@ def tune(
         str | None, typer.Option(help="Instruction set to tune for. Default: this machine's best.")
     ] = None,
     threads: Threads = None,
+    winograd: Winograd = True,
+    precision: Precision = "float32",
+    calibration: Calibration = None,
+    limit: Limit = 1e-2,
     seed: Annotated[int, typer.Option(help="Of the candidates and the data.", min=0)] = 0,
     merge: Annotated[
         list[Path] | None, typer.Option(help="First add the records of this file to the database.")
@@ -150,8 +158,8 @@ def tune(
             merge_databases(database, merge, json and model is None)
         if model is not None:
             run(
-                model, database, target, minutes, dim, constant, level, threads, seed, jobs, cache,
-                cache_dir, json,
+                model, database, target, minutes, dim, constant, level, threads, winograd,
+                precision, calibration, limit, seed, jobs, cache, cache_dir, json,
             )  # fmt: skip
 
 

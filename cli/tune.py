@@ -12,13 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bireme._tune import tune
-from bireme.cli.options import parse_constants, parse_dims
+from bireme.cli.options import parse_constants, parse_dims, read_calibration
 from bireme.cli.output import print_json, print_table
 from bireme.codegen.cache import KernelCache, default_folder
+from bireme.codegen.compiler import Options
 from bireme.codegen.records import Database, Record, read_database
 from bireme.codegen.tune.journal import Trial
 from bireme.codegen.tune.tuner import Outcome, Status, Watch
+from bireme.frontend import onnx
 from bireme.ir.errors import counted
+from bireme.passes.precision import precision_for
 
 # Rejected candidates that are shown one by one.
 _SHOWN = 10
@@ -33,6 +36,10 @@ def run(
     constants: list[str] | None,
     level: str | None,
     threads: int | None,
+    winograd: bool,
+    precision: str,
+    calibration: list[Path] | None,
+    limit: float,
     seed: int,
     jobs: int | None,
     cache: bool,
@@ -40,19 +47,23 @@ def run(
     json: bool,
 ) -> None:
     """Tunes `model` and adds what was found to `database`."""
+    graph = onnx.load(model, dims=parse_dims(dims), constants=parse_constants(constants))
+    options = Options(
+        cache=KernelCache((cache_dir or default_folder()) if cache else None),
+        jobs=jobs,
+        winograd=winograd,
+        precision=precision_for(precision, read_calibration(calibration, graph), limit),
+    )
     with stopping() as stopped, _progress(quiet=json) as watch:
         outcome = tune(
-            model,
+            graph,
             database,
             target,
             minutes=minutes,
-            dims=parse_dims(dims),
-            constants=parse_constants(constants),
             level=level,
             threads=threads,
             seed=seed,
-            jobs=jobs,
-            cache=KernelCache((cache_dir or default_folder()) if cache else None),
+            options=options,
             watch=watch,
             stopped=stopped,
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bireme.codegen.cache import KernelCache, default_folder
+from bireme.codegen.compiler import Options
 from bireme.codegen.tune.profile import Wish
 from bireme.codegen.tune.runner import local_runner
 from bireme.codegen.tune.tuner import Outcome, Watch
@@ -32,8 +32,7 @@ def tune(
     level: str | None = None,
     threads: int | None = None,
     seed: int = 0,
-    jobs: int | None = None,
-    cache: KernelCache | None = None,
+    options: Options | None = None,
     watch: Watch = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -42,7 +41,8 @@ def tune(
 
     `model`, `target`, `dims` and `constants` are those of `compile`; sizes that `dims` leaves open
     are measured at their typical value. `level` is the instruction set to tune for, by default the
-    best of this machine; `threads` is how many a run uses, by default all. `watch` is told before
+    best of this machine; `threads` is how many a run uses, by default all. `options` is how the
+    model will be compiled. `watch` is told before
     every batch of candidates where the run is; once `stopped` says so, it keeps what it has and
     ends. A run that was killed goes on where it was. Raises BiremeError.
     """
@@ -52,12 +52,6 @@ def tune(
         from bireme.frontend import onnx
 
         graph = onnx.load(model, dims=dims or {}, constants=constants or {})
-    wish = Wish(
-        seconds=60 * minutes,
-        level=level,
-        seed=seed,
-        jobs=jobs,
-        cache=cache or KernelCache(default_folder()),
-    )
+    wish = Wish(60 * minutes, level, seed=seed, options=options or Options())
     runner = local_runner(threads)
     return run(graph, find(target), wish, Path(database), runner, watch=watch, stopped=stopped)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bireme.codegen.cache import KernelCache, default_folder
 from bireme.codegen.compiler import Options, compile_graph, prepare
 from bireme.codegen.lower import Lowered
 from bireme.codegen.records import Database
@@ -27,15 +26,19 @@ class Wish:
 
     `seconds` is the budget, `level` the instruction set, None for the best that the device has.
     `sizes` are those of the model's symbols; where it lacks one, its hint. `seed` decides which
-    candidates are tried and on what data. `jobs` and `cache` are those of `Options`.
+    candidates are tried and on what data. `options` is how the model will be compiled; records and
+    sizes to specialize for play no part.
     """
 
     seconds: float
     level: str | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
-    jobs: int | None = None
-    cache: KernelCache | None = field(default_factory=lambda: KernelCache(default_folder()))
+    options: Options = field(default_factory=Options)
+
+    def compiled_with(self, records: Database) -> Options:
+        """How to compile the model with some records."""
+        return replace(self.options, records=records, specialize=())
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Profile:
         """How to compile the model with records besides those of other levels."""
         merged = Database(self.base)
         merged.update(records)
-        return Options(cache=wish.cache, jobs=wish.jobs, records=merged)
+        return wish.compiled_with(merged)
 
 
 def profile(graph: Graph, target: Target, wish: Wish, known: Database, runner: Runner) -> Profile:
@@ -68,14 +71,13 @@ def profile(graph: Graph, target: Target, wish: Wish, known: Database, runner: R
     if wish.level is not None and wish.level not in names:
         detail = f"{target.name} has {', '.join(names)}; found {wish.level!r}"
         raise BiremeError("BM6002", detail, where="level")
-    lowered, _ = prepare(graph, target)
+    lowered, _ = prepare(graph, target, wish.options)
     hints = {name: limits.typical for name, limits in lowered.plan.symbols.items()}
     sizes = {**hints, **{n: s for n, s in wish.sizes.items() if n in hints}}
     level = wish.level or names[0]
     while True:
         base = Database(record for record in known if record.key.level != level)
-        options = Options(cache=wish.cache, jobs=wish.jobs, records=base)
-        artefact, _ = compile_graph(graph, target, options)
+        artefact, _ = compile_graph(graph, target, wish.compiled_with(base))
         request = Measure(
             (), (), _SECONDS, _LEAST_ROUNDS, _MOST_ROUNDS, wish.seed, sizes, isa=wish.level
         )

@@ -101,7 +101,7 @@ def tune(
     journal.start(earlier)
     begin -= state.spent
     limit = wish.seconds - min(_LAST_SECONDS, _LAST_SHARE * wish.seconds)
-    with Workers(target, wish.jobs) as workers:
+    with Workers(target, wish.options.jobs) as workers:
         bench = Bench(target, runner, workers, wish.seed)
         while monotonic() - begin < limit and not stopped():
             task = state.next_task()

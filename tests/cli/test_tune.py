@@ -88,7 +88,7 @@ def test_a_wrong_command_line(arguments):
     assert call("tune", *arguments).exit_code == 2
 
 
-def test_what_a_run_found_is_told(monkeypatch, tmp_path):
+def test_what_a_run_found_is_told(monkeypatch, tmp_path, path):
     asked = []
     dropped = [replace(RECORD, key=replace(KEY, sizes=(9, 9)))]
 
@@ -97,9 +97,8 @@ def test_what_a_run_found_is_told(monkeypatch, tmp_path):
         return outcome(dropped=dropped, trials=TRIALS)
 
     monkeypatch.setattr("bireme.cli.tune.tune", tune)
-    found = call(
-        "tune", "m.onnx", "-d", tmp_path / "r", "--minutes", 2, "--seed", 5, "--dim", "n=4"
-    )
+    database = ("-d", tmp_path / "r")
+    found = call("tune", path, *database, "--minutes", 2, "--seed", 5, "--dim", "batch=4")
     assert found.exit_code == 0
     text = found.stdout
     assert "wrong: conv+relu with rows 3: 12 elements differ" in text
@@ -109,18 +108,18 @@ def test_what_a_run_found_is_told(monkeypatch, tmp_path):
     assert "1.600 ms, 2.000 ms untuned: 1.250 times as fast" in text
     assert asked[0][1]["minutes"] == 2
     assert asked[0][1]["seed"] == 5
-    assert asked[0][1]["dims"] == {"n": 4}
-    figures = json.loads(call("tune", "m.onnx", "-d", tmp_path / "r", "--json").stdout)
+    assert asked[0][0][0].inputs[0].type.shape == (4, 8)
+    figures = json.loads(call("tune", path, *database, "--json").stdout)
     assert figures["gain"] == 1.25
     assert [r["outcome"] for r in figures["rejected"]] == ["wrong", "failed"]
     assert figures["kept"][0]["parameters"] == {"rows": 2}
 
 
-def test_a_run_that_found_nothing_is_told(monkeypatch, tmp_path):
+def test_a_run_that_found_nothing_is_told(monkeypatch, tmp_path, path):
     monkeypatch.setattr(
         "bireme.cli.tune.tune", lambda *a, **o: outcome((), [RECORD], TRIALS, differs=True)
     )
-    text = call("tune", "m.onnx", "-d", tmp_path / "r").stdout
+    text = call("tune", path, "-d", tmp_path / "r").stdout
     assert "outputs differ with the records found: none is kept" in text
     assert "1.000 times as fast" in text
 

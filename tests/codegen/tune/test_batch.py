@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bireme.codegen.build import Workers
+from bireme.codegen.compiler import Options
 from bireme.codegen.records import Database
 from bireme.codegen.tune import batch as batch_module
 from bireme.codegen.tune.batch import Bench, Best, batch_size
@@ -22,7 +23,9 @@ RUNNER = local_runner(1)
 
 @pytest.fixture(scope="module")
 def model():
-    return profile(network(), TARGET, Wish(10, jobs=0, cache=None), Database(), RUNNER)
+    return profile(
+        network(), TARGET, Wish(10, options=Options(cache=None, jobs=0)), Database(), RUNNER
+    )
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from tests.codegen.tune.support import TARGET, network
 
 RUNNER = local_runner(1)
 _FOLDER = TemporaryDirectory()
-WISH = Wish(600.0, jobs=0, cache=KernelCache(Path(_FOLDER.name)), seed=7)
+WISH = Wish(600.0, seed=7, options=Options(cache=KernelCache(Path(_FOLDER.name)), jobs=0))
 
 
 class Paced:
