@@ -22,6 +22,8 @@ TOLERANCE = 1e-3
 CONVERT_SECONDS = 900
 # With fewer rounds in the near state than this, the others count too.
 ENOUGH = 3
+# An engine that takes so many times longer than the fastest is timed in one round only.
+HOPELESS = 10.0
 
 
 class Failed(Exception):
@@ -164,6 +166,12 @@ def _start(peer: Peer, result: Result, wanted: Sequence[Any] | None) -> Sequence
     return outputs
 
 
+def _hopeless(result: Result, others: Sequence[Result]) -> bool:
+    """Whether further rounds would change nothing."""
+    fastest = min((min(other.samples) for other in others if other.samples), default=0.0)
+    return bool(result.samples) and min(result.samples) > HOPELESS * fastest
+
+
 def reference_outputs(folder: Path) -> Sequence[Any]:
     """What ONNX Runtime makes of the example input."""
     peer = Peer(REFERENCE, folder, 1, folder / "reference.log")
@@ -206,7 +214,7 @@ def measure(
         for _ in range(rounds.count):
             before = round_trip() if threads > 1 else 0.0
             for peer, result in running:
-                if result.reason:
+                if result.reason or _hopeless(result, results):
                     continue
                 try:
                     sample = peer.ask("time", (rounds.seconds, rounds.cpu_time))

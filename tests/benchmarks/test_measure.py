@@ -6,24 +6,27 @@ import dataclasses
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from benchmarks.engines import ENGINES
+from benchmarks.engines import ENGINES, Feed
 from benchmarks.environments import REQUIREMENTS, NotInstalled, interpreter
 from benchmarks.measure import (
     Failed,
     Peer,
     Result,
     Rounds,
+    _hopeless,
     convert,
     measure,
     reference_outputs,
     relative_error,
 )
+from benchmarks.worker import LEAST_RUNS, time_runs
 
 ROUNDS = Rounds(count=4, seconds=0.001)
 
@@ -110,6 +113,27 @@ def test_the_median_of_near_rounds_counts() -> None:
     assert (far.milliseconds, far.state) == (2.5, "far")
     least = Result("m", "e", 1, cpu_time=True, samples=[3.0, 1.0], near=[True, True])
     assert least.milliseconds == 1.0
+
+
+def test_long_runs_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock moves with every run: by 2 s, or by 1 ms."""
+    for step, calls in ((2.0, 1), (0.001, 1 + LEAST_RUNS)):
+        now, ran = [0.0], [0]
+
+        def run(_: Feed, step: float = step, now: list[float] = now, ran: list[int] = ran) -> Any:
+            now[0] += step
+            ran[0] += 1
+
+        monkeypatch.setattr("benchmarks.worker.perf_counter", lambda now=now: now[0])
+        assert time_runs(run, {}, 0.0) == pytest.approx(step * 1e3)
+        assert ran == [calls]
+
+
+def test_engines_far_behind_are_timed_in_one_round() -> None:
+    fast, slow = Result("m", "a", 1, samples=[1.0]), Result("m", "b", 1, samples=[10.1])
+    assert _hopeless(slow, [fast, slow])
+    assert not _hopeless(fast, [fast, slow])
+    assert not _hopeless(Result("m", "c", 1), [fast, slow])
 
 
 def test_engines_have_adapters_and_pinned_requirements() -> None:
