@@ -116,6 +116,12 @@ class Tracer:
         self._names = names
         self._builders = [Builder(graph)]
         self._constants: dict[int, tuple[Source, Value]] = {}
+        self._streams = 0
+
+    def new_stream(self) -> int:
+        """A stream of random numbers that no other op has (`random_key`)."""
+        self._streams += 1
+        return self._streams
 
     def value(self, source: Source) -> Value:
         """The graph value of any source."""

@@ -20,13 +20,14 @@ from bireme.frontend.nn.init import Initializer
 from bireme.frontend.nn.tensor import Tensor
 from bireme.ir import Array, BiremeError, DType, TensorType
 
-# (seed, numbers of the variables made under it)
+# (seed, numbers of what draws from it)
 _STREAM: ContextVar[tuple[int, Iterator[int]]] = ContextVar("stream", default=(0, count()))
 
 
 @contextmanager
 def seed(value: int) -> Iterator[None]:
-    """Variables made inside draw their initial values from this seed: `with nn.seed(7): ...`.
+    """Variables made inside draw their initial values from this seed: `with nn.seed(7): ...`. So
+    do random functions outside of a trace.
 
     Raises BM6002 for a negative seed.
     """
@@ -37,6 +38,12 @@ def seed(value: int) -> Iterator[None]:
         yield
     finally:
         _STREAM.reset(token)
+
+
+def next_number() -> tuple[int, int]:
+    """The seed in force, and the number of what draws from it next."""
+    value, numbers = _STREAM.get()
+    return value, next(numbers)
 
 
 class Variable(Tensor):
@@ -50,8 +57,7 @@ class Variable(Tensor):
         initializer: Initializer | None = None,
         dtype: Any = None,
     ) -> None:
-        stream, numbers = _STREAM.get()
-        self.key = (stream, next(numbers))
+        self.key = next_number()
         self._initializer = initializer
         if initializer is None:
             array = Tensor(value, dtype).numpy()

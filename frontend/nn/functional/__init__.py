@@ -74,6 +74,7 @@ from bireme.frontend.nn.functional.pointwise import (
     tanh,
     where,
 )
+from bireme.frontend.nn.functional.random import bernoulli, rand, rand_like, randn, randn_like
 from bireme.frontend.nn.functional.recurrent import gru, lstm
 from bireme.frontend.nn.functional.shapes import (
     arange,
@@ -110,6 +111,7 @@ __all__ = [
     "attention_weights",
     "avg_pool2d",
     "batch_norm",
+    "bernoulli",
     "broadcast_to",
     "cat",
     "causal_mask",
@@ -164,6 +166,10 @@ __all__ = [
     "pad",
     "pixel_shuffle",
     "prelu",
+    "rand",
+    "rand_like",
+    "randn",
+    "randn_like",
     "reciprocal",
     "relu",
     "relu6",
