@@ -149,6 +149,7 @@ def _instruction(row: Any, scalars: Scalars) -> Any:
         tasks=scalars.of(row.tasks),
         cost=scalars.of(row.cost),
         workspace=scalars.of(row.workspace),
+        phase=_phase(row.phase, scalars),
         target=row.target,
         loop=row.loop,
         trip=scalars.of(row.trip),
@@ -162,6 +163,10 @@ def _instruction(row: Any, scalars: Scalars) -> Any:
         moved=_optional(row.moved, scalars),
         results=row.results,
     )
+
+
+def _phase(dim: Dim, scalars: Scalars) -> int:
+    return -1 if dim == 0 else scalars.of(dim)
 
 
 def _optional(dim: Dim | None, scalars: Scalars) -> int:
@@ -178,4 +183,5 @@ def _version(version: Version, scalars: Scalars) -> Any:
         ],
         tasks=scalars.of(version.tasks),
         workspace=scalars.of(version.workspace),
+        phase=_phase(version.phase, scalars),
     )

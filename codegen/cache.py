@@ -22,7 +22,7 @@ from bireme.codegen.files import write_file
 from bireme.codegen.parameters import Values
 from bireme.ir import BiremeError, Dim, parse
 
-_MAGIC = b"BIREKRN1"
+_MAGIC = b"BIREKRN2"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class CompiledKernel:
     code: bytes
     tasks: Dim
     workspace: Dim
+    phase: Dim
     kind: str
     parameters: Values = field(default_factory=dict)
 
@@ -95,6 +96,7 @@ def _encode(kernel: CompiledKernel) -> bytes:
     fields = {
         "tasks": str(kernel.tasks),
         "workspace": str(kernel.workspace),
+        "phase": str(kernel.phase),
         "kind": kernel.kind,
         "parameters": dict(kernel.parameters),
     }
@@ -113,6 +115,7 @@ def _decode(data: bytes) -> CompiledKernel | None:
         body[4 + size :],
         parse(fields["tasks"]),
         parse(fields["workspace"]),
+        parse(fields["phase"]),
         fields["kind"],
         fields["parameters"],
     )

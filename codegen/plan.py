@@ -41,13 +41,14 @@ class Tensor:
 class Version:
     """Another way to do a launch, for the sizes at which every guard holds (size, its value).
 
-    It takes the launch's arguments and dims. `workspace` is in bytes.
+    It takes the launch's arguments and dims. `workspace` is in bytes; for `phase` see `Work`.
     """
 
     kernel: int
     guards: tuple[tuple[Dim, int], ...]
     tasks: Dim
     workspace: Dim
+    phase: Dim
 
 
 @dataclass
@@ -64,6 +65,7 @@ class Instruction:
     tasks: Dim = 0
     cost: Dim = 0
     workspace: Dim = 0
+    phase: Dim = 0
     target: int = 0
     loop: int = 0
     trip: Dim = 0

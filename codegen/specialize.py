@@ -14,7 +14,7 @@ from bireme.codegen.cache import CompiledKernel
 from bireme.codegen.lower import Lowered
 from bireme.codegen.plan import Instruction, Version
 from bireme.codegen.spec import KernelSpec, kernel_spec
-from bireme.codegen.work import scratch_of, tasks_of
+from bireme.codegen.work import phase_of, scratch_of, tasks_of
 from bireme.ir import BiremeError, Graph, Op, evaluate
 
 # Sizes of some symbols. A combination names each symbol once.
@@ -113,6 +113,7 @@ class Specialization:
                         guards=tuple((d, sizes[str(d)]) for d in launch.dims if str(d) in sizes),
                         tasks=tasks_of(launch, compiled[kernel]),
                         workspace=scratch_of(launch, compiled[kernel]),
+                        phase=phase_of(launch, compiled[kernel]),
                     )
                 )
             launch.versions = tuple(versions)

@@ -19,12 +19,18 @@ def fill_launches(plan: Plan, kernels: Sequence[Kernel]) -> None:
     for launch in plan.instructions:
         if launch.op == "Launch":
             launch.tasks = tasks_of(launch, kernels[launch.kernel])
+            launch.phase = phase_of(launch, kernels[launch.kernel])
             launch.workspace = scratch_of(launch, kernels[launch.kernel])
 
 
 def tasks_of(launch: Instruction, kernel: Kernel) -> Dim:
     """Tasks of a launch, the same on every level."""
     return substitute(kernel[0].tasks, _sizes(launch))
+
+
+def phase_of(launch: Instruction, kernel: Kernel) -> Dim:
+    """Tasks of a phase of a launch, the same on every level; 0 for no phases."""
+    return substitute(kernel[0].phase, _sizes(launch))
 
 
 def scratch_of(launch: Instruction, kernel: Kernel) -> Dim:

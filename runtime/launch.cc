@@ -1,7 +1,10 @@
 #include "launch.h"
 
+#include <sched.h>
+
 #include <atomic>
 
+#include "futex.h"
 #include "pool.h"
 
 namespace bireme::internal {
@@ -70,17 +73,100 @@ void run_share(void* context, uint32_t worker) {
   }
 }
 
+// Progress of a launch in phases. Any thread can do all tasks of a phase that nobody else does, so
+// it never waits for a thread that has not come.
+struct Phases {
+  const Launch* launch;
+  int64_t threads;
+  int64_t count;
+  // The phase in the high half; in the low half a bit for each of its tasks, set when it is taken.
+  alignas(64) std::atomic<uint64_t> board{0};
+  alignas(64) std::atomic<int64_t> done{0};  // tasks of the phase that have ended
+  std::atomic<int32_t> fault{0};
+};
+
+// `count` bits from `first` on.
+uint32_t bits(int64_t first, int64_t count) {
+  return static_cast<uint32_t>(((uint64_t{1} << count) - 1) << first);
+}
+
+// Waits until the phase is no longer that of `seen`, or tasks of it are free again.
+void wait_for_phase(const Phases& phases, uint64_t seen) {
+  for (int i = 1; phases.board.load(std::memory_order_acquire) == seen; ++i) {
+    pause_briefly();
+    // Where cores are short, the thread that is waited for may be one that this one keeps from
+    // running.
+    if (i % 256 == 0) sched_yield();
+  }
+}
+
+// In each phase a thread takes its own share of the tasks, the same in all phases, so that what
+// they read stays in its core's cache; then, one by one, what others have left.
+void run_phases(void* context, uint32_t worker) {
+  Phases& phases = *static_cast<Phases*>(context);
+  const Launch& launch = *phases.launch;
+  const Traced traced(launch, worker);
+  const int64_t tasks = launch.phase;
+  const int64_t share = worker * tasks / phases.threads;
+  const uint32_t all = bits(0, tasks);
+  const uint32_t own = bits(share, (worker + 1) * tasks / phases.threads - share);
+  uint64_t seen = phases.board.load(std::memory_order_acquire);
+  while (true) {
+    const int64_t phase = static_cast<int64_t>(seen >> 32);
+    if (phase >= phases.count) return;
+    const uint32_t free = all & ~static_cast<uint32_t>(seen);
+    if (free == 0) {
+      wait_for_phase(phases, seen);
+      seen = phases.board.load(std::memory_order_acquire);
+      continue;
+    }
+    const uint32_t wanted = free & own ? free & own : free;
+    const int first = __builtin_ctz(wanted);
+    int64_t count = 1;
+    while (free & own && first + count < tasks && (wanted >> (first + count) & 1)) ++count;
+    if (!phases.board.compare_exchange_weak(seen, seen | bits(first, count),
+                                            std::memory_order_acq_rel, std::memory_order_acquire))
+      continue;
+    const int64_t begin = phase * tasks + first;
+    const int32_t fault =
+        launch.kernel(launch.args, launch.dims, launch.workspace, begin, begin + count);
+    if (fault != 0) {
+      // This phase never ends by itself, as these tasks are not counted.
+      int32_t none = 0;
+      phases.fault.compare_exchange_strong(none, fault, std::memory_order_relaxed);
+      phases.board.store(static_cast<uint64_t>(phases.count) << 32, std::memory_order_release);
+      return;
+    }
+    if (phases.done.fetch_add(count, std::memory_order_acq_rel) + count == tasks) {
+      phases.done.store(0, std::memory_order_relaxed);
+      phases.board.store(static_cast<uint64_t>(phase + 1) << 32, std::memory_order_release);
+    }
+    seen = phases.board.load(std::memory_order_acquire);
+  }
+}
+
+int32_t run_in_phases(const Launch& launch, int64_t threads) {
+  Phases phases;
+  phases.launch = &launch;
+  phases.threads = threads;
+  phases.count = launch.tasks / launch.phase;
+  pool_run(run_phases, &phases, static_cast<uint32_t>(threads));
+  return phases.fault.load(std::memory_order_relaxed);
+}
+
 }  // namespace
 
 int32_t run_launch(const Launch& launch) {
+  const int64_t together = launch.phase ? launch.phase : launch.tasks;
   int64_t threads = launch.threads;
-  if (threads > launch.tasks) threads = launch.tasks;
+  if (threads > together) threads = together;
   if (threads > launch.cost / kWakeNanoseconds) threads = launch.cost / kWakeNanoseconds;
   if (threads <= 1) {
     if (launch.tasks == 0) return 0;
     const Traced traced(launch, 0);
     return launch.kernel(launch.args, launch.dims, launch.workspace, 0, launch.tasks);
   }
+  if (launch.phase) return run_in_phases(launch, threads);
   Shared shared;
   shared.launch = &launch;
   shared.threads = threads;

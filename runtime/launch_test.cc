@@ -117,6 +117,87 @@ TEST(Launch, OfATraceThatIsFullOnlyTheNumberIsKept) {
   EXPECT_EQ(trace.added(), 0u);
 }
 
+// What tasks of a launch in phases look at: args[0].
+struct Watch {
+  int64_t phase;
+  void* workspace;
+  std::atomic<int64_t> ended{0};
+  std::atomic<int> wrong{0};
+  std::vector<std::atomic<int>> runs;
+  int64_t fails = -1;
+
+  Watch(int64_t phase, int64_t tasks)
+      : phase(phase), workspace(this), runs(static_cast<size_t>(tasks)) {}
+};
+
+int32_t watch_phases(void* const* args, const int64_t*, void* workspace, int64_t begin,
+                     int64_t end) {
+  Watch& watch = *static_cast<Watch*>(args[0]);
+  const auto tasks = static_cast<int64_t>(watch.runs.size());
+  const bool whole = begin == 0 && end == tasks;
+  const int64_t number = begin / watch.phase;
+  const bool right = whole || ((end - 1) / watch.phase == number &&
+                               watch.ended.load() >= number * watch.phase);
+  if (!right || workspace != watch.workspace) ++watch.wrong;
+  for (int64_t i = begin; i < end; ++i) {
+    ++watch.runs[static_cast<size_t>(i)];
+    if (i == watch.fails) return 9;
+  }
+  watch.ended += end - begin;
+  return 0;
+}
+
+int32_t run_watched(Watch& watch, uint32_t threads, int64_t cost = kLarge) {
+  void* args[] = {&watch};
+  Launch launch = make(watch_phases, args, static_cast<int64_t>(watch.runs.size()), cost, threads);
+  launch.workspace = static_cast<uint8_t*>(watch.workspace);
+  launch.workspace_stride = 128;
+  launch.phase = watch.phase;
+  return run_launch(launch);
+}
+
+TEST(Launch, PhasesFollowEachOther) {
+  for (int64_t phase : {1, 2, 3, 16, 32})
+    for (int64_t count : {1, 2, 200})
+      for (uint32_t threads : {1u, 2u, 3u, 40u}) {
+        Watch watch(phase, phase * count);
+        EXPECT_EQ(run_watched(watch, threads), 0);
+        EXPECT_EQ(watch.wrong, 0);
+        for (const auto& runs : watch.runs) ASSERT_EQ(runs, 1);
+      }
+}
+
+TEST(Launch, NoPhasesAreNoWork) {
+  Watch watch(4, 0);
+  EXPECT_EQ(run_watched(watch, 4), 0);
+  EXPECT_EQ(watch.wrong, 0);
+}
+
+// A pool of the application that has one thread do everything.
+void one_after_another(void*, void (*body)(void*, uint32_t), void* context, uint32_t workers) {
+  for (uint32_t worker = workers; worker-- > 0;) body(context, worker);
+}
+
+TEST(Launch, PhasesNeedNoSecondThread) {
+  Fault fault{};
+  ASSERT_EQ(pool_set({sizeof(bireme_pool_options), 4, one_after_another, nullptr}, fault), Code::ok);
+  Watch watch(8, 8 * 50);
+  EXPECT_EQ(run_watched(watch, 4), 0);
+  EXPECT_EQ(watch.wrong, 0);
+  for (const auto& runs : watch.runs) EXPECT_EQ(runs, 1);
+  ASSERT_EQ(pool_set({sizeof(bireme_pool_options), 0, nullptr, nullptr}, fault), Code::ok);
+}
+
+TEST(Launch, PhasesStopAtAFault) {
+  for (int repeat = 0; repeat < 50; ++repeat) {
+    Watch watch(8, 8 * 100);
+    watch.fails = 8 * 20 + 3;
+    EXPECT_EQ(run_watched(watch, 3), 9);
+    EXPECT_EQ(watch.wrong, 0);
+    for (size_t i = 8 * 21; i < watch.runs.size(); ++i) ASSERT_EQ(watch.runs[i], 0);
+  }
+}
+
 TEST(Launch, StopsAtAFault) {
   for (uint32_t threads : {1u, 4u}) {
     std::atomic<int64_t> done{0};

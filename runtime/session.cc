@@ -2,6 +2,7 @@
 #include "session.h"
 
 #include "arena.h"
+#include "launch.h"
 #include "plan.h"
 #include "pool.h"
 #include "random.h"
@@ -361,7 +362,13 @@ Code Session::make_step(uint32_t index, Fault& fault) {
       };
       step.operations = known(instruction.operations());
       step.moved = known(instruction.moved());
-      return step.tasks >= 0 ? Code::ok : bad_size(index, "the number of tasks", step.tasks, fault);
+      if (step.tasks < 0) return bad_size(index, "the number of tasks", step.tasks, fault);
+      const int64_t phase = known(version ? version->phase() : instruction.phase());
+      step.phase = phase < 0 ? 0 : phase;
+      const bool fits = step.phase == 0 ||
+                        (step.phase <= kLargestPhase && step.tasks % step.phase == 0 &&
+                         step.tasks / step.phase <= INT32_MAX);
+      return fits ? Code::ok : bad_size(index, "the tasks of a phase", step.phase, fault);
     }
     case fb::Opcode::Copy:
       if (bytes_of(0) > bytes_of(1))

@@ -52,6 +52,7 @@ class Session {
     uint32_t kernel;          // of the version that is launched
     Kernel entry;
     int64_t tasks;
+    int64_t phase;  // tasks of a phase; 0: there are none
     int64_t cost;
     int64_t bytes;  // Copy
     int64_t trip;

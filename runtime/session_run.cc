@@ -225,6 +225,7 @@ Code Session::launch(const Step& step, uint32_t index, Fault& fault) {
   launch.args = slots_.data() + step.first_argument;
   launch.dims = dims_.data() + step.first_dim;
   launch.tasks = step.tasks;
+  launch.phase = step.phase;
   launch.cost = step.cost;
   launch.workspace = workspace_.data();
   launch.workspace_stride = workspace_stride_;

@@ -374,13 +374,18 @@ class Verifier {
       return bad("instruction %u: tasks, cost or workspace is known too late", pc);
     if (instruction.results() > length(instruction.args()))
       return bad("instruction %u: there are not %u results", pc, instruction.results());
-    for (int32_t figure : {instruction.operations(), instruction.moved()})
-      if (figure < -1 || (figure >= 0 && !is_scalar(static_cast<uint32_t>(figure))))
-        return bad("instruction %u: operations or moved bytes are no scalar", pc);
-      else if (figure >= 0 && time_[figure] > pc)
-        return bad("instruction %u: operations or moved bytes are known too late", pc);
+    for (int32_t figure : {instruction.operations(), instruction.moved(), instruction.phase()})
+      BIREME_TRY(optional_scalar(figure, pc));
     for (const fb::Version* version : each(instruction.versions()))
       BIREME_TRY(this->version(*version, pc));
+    return Code::ok;
+  }
+
+  Code optional_scalar(int32_t figure, uint32_t pc) {
+    if (figure < -1 || (figure >= 0 && !is_scalar(static_cast<uint32_t>(figure))))
+      return bad("instruction %u: operations, moved bytes or phase is no scalar", pc);
+    if (figure >= 0 && time_[figure] > pc)
+      return bad("instruction %u: operations, moved bytes or phase is known too late", pc);
     return Code::ok;
   }
 
@@ -400,6 +405,7 @@ class Verifier {
       return bad("instruction %u: tasks or workspace of a version is no scalar", pc);
     if (time_[version.tasks()] > pc || time_[version.workspace()] != 0)
       return bad("instruction %u: tasks or workspace of a version is known too late", pc);
+    BIREME_TRY(optional_scalar(version.phase(), pc));
     if (!is_aligned(version.guards())) return bad("instruction %u: guards are not aligned", pc);
     for (const fb::Guard* guard : each(version.guards()))
       if (!is_scalar(guard->scalar()))

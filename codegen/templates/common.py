@@ -27,11 +27,14 @@ def estimate(dim: Dim) -> int:
 class Work:
     """How a kernel is launched: number of tasks, and scratch bytes for each thread.
 
-    Both are the same for every instruction set a kernel is compiled for.
+    With a `phase` other than 0, so many tasks end before the next ones begin, and all tasks share
+    one thread's scratch memory; a call gets tasks of one phase, or all there are. Tasks and phase
+    are the same for every instruction set a kernel is compiled for.
     """
 
     tasks: Dim
     workspace: Dim = 0
+    phase: Dim = 0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from bireme.codegen.rules import arithmetic as a
 from bireme.codegen.rules.activations import Activation, activations
 from bireme.codegen.templates.common import Emission, Work, unravel, vector_lanes
 from bireme.codegen.templates.recurrent_cells import Cells, Step
-from bireme.codegen.templates.recurrent_layer import STATES, Layer
+from bireme.codegen.templates.recurrent_layer import STATES, Layer, Moment, Part
+from bireme.codegen.templates.recurrent_phases import Phases
 from bireme.codegen.templates.recurrent_sums import Sums
 from bireme.codegen.templates.vectors import each_vector
 from bireme.codegen.tir import Buffer, Expr, const, index
@@ -46,10 +47,10 @@ def emit(e: Emission) -> Work:
     """Emits a group that `matches`."""
     anchor = anchor_of(e.graph)
     assert anchor is not None
-    return _Walk(Layer(e, anchor)).all()
+    return Walk(Layer(e, anchor)).all()
 
 
-class _Walk:
+class Walk:
     """Emits the walk of a layer."""
 
     def __init__(self, layer: Layer) -> None:
@@ -61,19 +62,28 @@ class _Walk:
         offsets, total = layer.layout()
         layer.place(offsets)
         chunks = ceildiv(layer.sizes[1], layer.sequences)
-        with emit.loop("task", e.end - e.begin, start=e.begin) as task:
+        phases = Phases(self, chunks) if layer.parts > 1 else None
+        begin, end = e.begin, e.end
+        if phases is not None:
+            with emit.when(phases.is_part()):
+                phases.emit_part()
+            begin, end = phases.walks()
+        with emit.loop("task", end - begin, start=begin) as task:
             direction, chunk = unravel(emit, task, [index(layer.directions), emit.dim(chunks)])
             layer.first = emit.bind(times(chunk, layer.sequences), "first")
-            layer.count = self._count()
+            layer.count = self.sequences()
             if layer.directions == 1 or self._alike():
                 self._walk(direction if layer.directions > 1 else index(0), 0)
             else:
                 for d in range(layer.directions):
                     with emit.when(a.equal(direction, index(d))):
                         self._walk(index(d), d)
-        return Work(chunks * layer.directions, total * layer.dtype.bytes)
+        scratch = total * layer.dtype.bytes
+        if phases is not None:
+            return Work(phases.tasks, scratch, phases.phase)
+        return Work(chunks * layer.directions, scratch)
 
-    def _count(self) -> Expr:
+    def sequences(self) -> Expr:
         """Sequences of this task."""
         layer = self.layer
         batch = layer.sizes[1]
@@ -92,36 +102,43 @@ class _Walk:
             names[:half] == names[half:] and not layer.attrs["alphas"] and not layer.attrs["betas"]
         )
 
+    def use_activations(self, direction: int) -> None:
+        """Takes the activations of a direction."""
+        count = _ACTIVATIONS[self.layer.op.name]
+        self.functions: Sequence[Activation] = list(
+            islice(activations(self.layer.attrs), direction * count, (direction + 1) * count)
+        )
+
     def _walk(self, direction: Expr, activation: int) -> None:
         """All steps of a direction for the sequences from `first` on."""
         layer = self.layer
-        emit, count = self.emit, _ACTIVATIONS[layer.op.name]
+        emit = self.emit
         layer.direction = direction
-        self.functions: Sequence[Activation] = list(
-            islice(activations(layer.attrs), activation * count, (activation + 1) * count)
-        )
-        self._start()
+        self.use_activations(activation)
+        self.start()
         runs = emit.opaque(
             tirx.truncdiv(layer.steps + index(layer.together - 1), index(layer.together))
         )
         with emit.when(layer.steps > index(0)):
-            self._gather(index(0))
-            self.sums.project(index(0))
+            self.gather(index(0), index(0), layer.inputs)
+            self.sums.project(index(0), index(0), layer.blocks)
         with emit.loop("run", runs) as run:
             start = emit.bind(times(run, layer.together), "start")
             here = emit.bind(tirx.bitwise_and(run, index(1)), "here")
             there = emit.bind(index(1) - here, "there")
             more = run + index(1) < runs
             with emit.when(more):
-                self._gather(emit.bind(start + index(layer.together)))
+                self.gather(emit.bind(start + index(layer.together)), index(0), layer.inputs)
             length = emit.opaque(tirx.min(index(layer.together), layer.steps - start), "length")
             with emit.loop("step", length) as step:
-                self._step(start, step, here, there, more)
+                moment = Moment(start, step, here, there, more)
+                for part in self.parts(moment):
+                    self.blocks(part, moment, index(0), layer.blocks, None)
             ahead = self.sums.is_interleaved()
             if ahead is not True:
                 with self.emit.when(more, None if ahead is False else layer.count > index(1)):
-                    self.sums.project(there)
-        self._finish(emit.bind(tirx.bitwise_and(layer.steps, index(1))))
+                    self.sums.project(there, index(0), layer.blocks)
+        self.finish(emit.bind(tirx.bitwise_and(layer.steps, index(1))))
 
     def _time(self, step: Expr) -> Expr:
         """The place in the sequence that a step looks at."""
@@ -133,7 +150,7 @@ class _Walk:
             return back
         return step + layer.direction * (back - step)
 
-    def _start(self) -> None:
+    def start(self) -> None:
         """Initial states and peephole weights to scratch memory."""
         layer = self.layer
         emit, lanes = self.emit, vector_lanes(layer.dtype.bits)
@@ -164,7 +181,7 @@ class _Walk:
 
             each_vector(emit, layer.hidden, lanes, keep)
 
-    def _finish(self, parity: Expr) -> None:
+    def finish(self, parity: Expr) -> None:
         """Last states from scratch memory to the results."""
         layer = self.layer
         emit, lanes = self.emit, vector_lanes(layer.dtype.bits)
@@ -182,9 +199,9 @@ class _Walk:
 
                 each_vector(emit, layer.hidden, lanes, copy)
 
-    def _gather(self, start: Expr) -> None:
-        """Copies the inputs of the steps from `start` on to scratch memory, those of all steps
-        together side by side; steps that do not exist repeat the last.
+    def gather(self, start: Expr, first: Expr, end: Expr) -> None:
+        """Copies inputs `first` to `end` of the steps from `start` on to scratch memory, those of
+        all steps together side by side; steps that do not exist repeat the last.
         """
         layer = self.layer
         emit, together = self.emit, layer.together
@@ -195,29 +212,49 @@ class _Walk:
                 emit.bind(self._time(tirx.min(start + index(j), layer.steps - index(1))))
                 for j in range(together)
             ]
-            with emit.loop("k", layer.inputs) as k:
+            with emit.loop("k", emit.bind(end - first), start=first) as k:
                 for j, time in enumerate(moments):
                     where = plus(times(k, together), plus(base, j))
                     emit.store(layer.memory, where, self.at(layer.x, [time, at, k]))
 
-    def _step(self, start: Expr, step: Expr, here: Expr, there: Expr, more: Expr) -> None:
-        """Step number `start + step`; its share is in half `here`, later ones go to `there`."""
-        layer = self.layer
-        emit = self.emit
-        number = emit.bind(start + step, "number")
+    def parts(self, moment: Moment) -> list[Part]:
+        """The parts of a step, in order."""
+        layer, emit = self.layer, self.emit
+        number = emit.bind(moment.start + moment.step, "number")
         time = emit.bind(self._time(number), "time")
-        parity = emit.bind(tirx.bitwise_and(number, index(1)), "old")
-        next_parity = emit.bind(index(1) - parity, "new")
-        shares = emit.bind(plus(times(step, layer.lanes), layer.share_at(here, index(0), index(0))))
-        for part in Cells(
-            self.layer, self.functions, Step(time, parity, next_parity, shares)
-        ).parts():
-            # Blocks forth in even steps, back in odd ones.
-            turn = emit.bind(parity * (layer.blocks - index(1)))
-            sign = emit.bind(index(1) - parity * index(2))
-            with emit.loop("block", layer.blocks) as i:
-                block = emit.bind(turn + i * sign, "block")
-                piece = emit.bind(step * layer.blocks + i, "piece") if part.gates[0] == 0 else None
-                self.sums.products(part, block, piece, there, more)
-                with emit.loop("sequence", layer.count) as b:
-                    part.finish(b, block)
+        moment.parity = emit.bind(tirx.bitwise_and(number, index(1)), "old")
+        parity = emit.bind(index(1) - moment.parity, "new")
+        first = layer.share_at(moment.here, index(0), index(0))
+        shares = emit.bind(plus(times(moment.step, layer.lanes), first))
+        return Cells(layer, self.functions, Step(time, moment.parity, parity, shares)).parts()
+
+    def blocks(
+        self, part: Part, moment: Moment, first: Expr, count: Expr, size: int | None
+    ) -> None:
+        """A part of a step for `count` blocks of units from `first` on.
+
+        Blocks are walked forth in even steps, back in odd ones. With `size`, so many blocks in a
+        row have sums of their own in scratch memory, and calculate their own share of later steps.
+        """
+        layer, emit = self.layer, self.emit
+        sums, parity = layer.sums, moment.parity
+        turn = emit.bind(first + parity * (count - index(1)))
+        sign = emit.bind(index(1) - parity * index(2))
+        with emit.loop("block", count) as i:
+            block = emit.bind(turn + i * sign, "block")
+            piece = moment.step * (layer.blocks if size is None else index(size)) + i
+            if size is not None:
+                group = emit.opaque(tirx.truncdiv(block, index(size)), "group")
+                place = block - group * index(size)
+                back = index(size - 1) - place
+                visit = place + parity * (back - place)
+                own = group * index(size * layer.together)
+                piece = own + moment.step * index(size) + visit
+                layer.sums = emit.bind(
+                    plus(sums, times(group, layer.sequences * layer.gates * layer.lanes))
+                )
+            ahead = emit.bind(piece, "piece") if part.gates[0] == 0 else None
+            self.sums.products(part, block, ahead, moment.there, moment.more)
+            with emit.loop("sequence", layer.count) as b:
+                part.finish(b, block)
+        layer.sums = sums

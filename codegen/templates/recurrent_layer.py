@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bireme.codegen.abi import workspace_view
 from bireme.codegen.index import consecutive, plus, times
-from bireme.codegen.templates.common import Emission
+from bireme.codegen.templates.common import Emission, estimate
 from bireme.codegen.tir import Buffer, Expr, index
 from bireme.ir import Dim, DType, Op, Value, ceildiv
 
@@ -15,6 +15,10 @@ from bireme.ir import Dim, DType, Op, Value, ceildiv
 STATES = {"lstm": 2, "gru": 1, "rnn": 1}
 # Steps whose share of the inputs is calculated together, by number of gates: multiples of it.
 _TOGETHER = {4: 8, 3: 6, 1: 8}
+# Floating-point operations of a step from which on threads gain more than waiting for each other
+# costs; and the most parts that a phase of the runtime may have.
+_WORTH_DIVIDING = 400_000
+_MOST_PARTS = 32
 # Sequences that a task walks together.
 _SEQUENCES = 4
 
@@ -30,6 +34,25 @@ class Part:
     gates: tuple[int, ...]
     state: Callable[[Expr], Expr]
     finish: Callable[[Expr, Expr], None]
+
+
+@dataclass
+class Moment:
+    """Step `start + step`. Its share is in half `here`, those of later ones, if there are `more`,
+    go to `there`; `parity` tells which copy of the hidden state it reads.
+    """
+
+    start: Expr
+    step: Expr
+    here: Expr
+    there: Expr
+    more: Expr
+    parity: Expr = None
+
+
+def parts_of(op: Op) -> int:
+    """Parts of a step: a GRU whose reset gate scales the state has two."""
+    return 2 if op.name == "gru" and not op.attrs["linear_before_reset"] else 1
 
 
 class Layer:
@@ -69,8 +92,21 @@ class Layer:
         self.dtype = DType.F32 if held in (DType.F16, DType.BF16) else held
         self.vector = consecutive(0, lanes)
         self.registers = e.level.registers
+        self.parts = self._parts()
         # Registers that a block of units takes.
         self.width = max(1, lanes * self.dtype.bits // e.level.vector_bits)
+
+    def _parts(self) -> int:
+        """Into how many parts, of equally many blocks, the units of a step are worth dividing among
+        threads; 0: into none. Two directions are two tasks already.
+        """
+        blocks, hidden = self.unit_dims
+        if self.directions > 1 or not isinstance(blocks, int) or not isinstance(hidden, int):
+            return 0
+        step = 2 * self.gates * hidden * (hidden + estimate(self.sizes[2]))
+        if step < _WORTH_DIVIDING or not hidden:
+            return 0
+        return max(n for n in range(1, _MOST_PARTS + 1) if blocks % n == 0)
 
     # --- scratch memory ---------------------------------------------------------------------------
 
@@ -82,7 +118,7 @@ class Layer:
         sizes: list[Dim] = [
             self.sizes[2] * (rows * self.together),
             units * (2 * rows * self.together * self.gates),
-            rows * self.gates * self.lanes,
+            rows * self.gates * self.lanes * max(1, self.parts),
             units * (2 * rows),
             units * rows,
             units * rows,

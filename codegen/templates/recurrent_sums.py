@@ -32,16 +32,20 @@ class Sums:
         sums = layer.gates * self._chains() + layer.together
         self._interleaves = (sums + 1) * layer.width + 2 <= layer.registers
 
-    def project(self, parity: Expr) -> None:
-        """The share of the inputs that are gathered, all gates and blocks."""
+    def project(self, parity: Expr, first: Expr, blocks: Expr) -> None:
+        """The share of the inputs that are gathered, all gates of some blocks."""
         layer = self.layer
         emit = self.emit
         most = (layer.registers - 1) // layer.width - 1
         height = max(
             n for n in range(1, layer.together + 1) if not layer.together % n and n <= most
         )
-        columns = emit.opaque(layer.blocks * index(layer.gates))
-        with emit.loop("column", columns) as column, emit.loop("sequence", layer.count) as b:
+        columns = emit.opaque(blocks * index(layer.gates))
+        lowest = emit.bind(times(first, layer.gates))
+        with (
+            emit.loop("column", columns, start=lowest) as column,
+            emit.loop("sequence", layer.count) as b,
+        ):
             bias = self._bias(column)
             for start in range(0, layer.together, height):
                 rows = range(start, start + height)

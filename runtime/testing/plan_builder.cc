@@ -154,6 +154,7 @@ uint32_t PlanBuilder::launch(uint32_t kernel, const std::vector<uint32_t>& args,
   instruction.cost = options.cost;
   instruction.workspace = options.workspace;
   instruction.source = options.source;
+  instruction.phase = options.phase;
   return static_cast<uint32_t>(plan.instructions.size() - 1);
 }
 
@@ -164,6 +165,7 @@ void PlanBuilder::version(uint32_t instruction, uint32_t kernel, const LaunchOpt
   entry->guards = guards;
   entry->tasks = options.tasks;
   entry->workspace = options.workspace;
+  entry->phase = options.phase;
   plan.instructions[instruction]->versions.push_back(std::move(entry));
 }
 

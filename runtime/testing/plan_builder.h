@@ -47,6 +47,7 @@ class PlanBuilder {
     uint32_t workspace = 0;
     std::vector<uint32_t> dims = {};
     uint32_t source = 0;
+    int32_t phase = -1;
   };
   uint32_t launch(uint32_t kernel, const std::vector<uint32_t>& args, const LaunchOptions& options);
   // Adds a version with the tasks and workspace of `options` to a launch.

@@ -20,4 +20,4 @@ def compile_kernel(
     code = object_code(emitted.function, level)
     work, chosen = emitted.work, emitted.chosen
     values = chosen.values if chosen else {}
-    return CompiledKernel(code, work.tasks, work.workspace, emitted.kind, values)
+    return CompiledKernel(code, work.tasks, work.workspace, work.phase, emitted.kind, values)

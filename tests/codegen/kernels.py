@@ -46,7 +46,9 @@ def run_kernel(
     level: InstructionSet = LEVELS[0],
     split: int = 1,
 ) -> tuple[int, list[Array]]:
-    """Status and results of a kernel's native code; `split` is the number of calls."""
+    """Status and results of a kernel's native code; `split` is the number of calls, of each phase
+    where there are phases.
+    """
     sizes = sizes or {}
     spec = kernel_spec(kernel)
     emitted = emit_kernel(spec, level)
@@ -63,16 +65,18 @@ def run_kernel(
     aligned = scratch.ctypes.data + (-scratch.ctypes.data) % 64
     function = native(emitted.function, level)
     status = 0
-    for part in range(split):
-        begin, end = tasks * part // split, tasks * (part + 1) // split
-        if begin < end:
-            status |= function(
-                ctypes.c_void_p(addresses.ctypes.data),
-                ctypes.c_void_p(dims.ctypes.data),
-                ctypes.c_void_p(aligned),
-                ctypes.c_int64(begin),
-                ctypes.c_int64(end),
-            )
+    phase = evaluate(emitted.work.phase, env) or tasks if split > 1 else tasks
+    for first in range(0, tasks, max(1, phase)):
+        for part in range(split):
+            begin, end = first + phase * part // split, first + phase * (part + 1) // split
+            if begin < end:
+                status |= function(
+                    ctypes.c_void_p(addresses.ctypes.data),
+                    ctypes.c_void_p(dims.ctypes.data),
+                    ctypes.c_void_p(aligned),
+                    ctypes.c_int64(begin),
+                    ctypes.c_int64(end),
+                )
     return status, results
 
 
