@@ -105,6 +105,7 @@ def _instruction(row: Any, scalars: Sequence[int]) -> Instruction:
         scalars[row.tasks],
         scalars[row.cost],
         scalars[row.workspace],
+        _phase(row, scalars),
         row.target,
         row.loop,
         scalars[row.trip],
@@ -117,7 +118,12 @@ def _instruction(row: Any, scalars: Sequence[int]) -> Instruction:
 
 def _version(row: Any, scalars: Sequence[int]) -> Version:
     guards = tuple((scalars[g.scalar], g.value) for g in row.guards or ())
-    return Version(row.kernel, guards, scalars[row.tasks], scalars[row.workspace])
+    work = scalars[row.tasks], scalars[row.workspace], _phase(row, scalars)
+    return Version(row.kernel, guards, *work)
+
+
+def _phase(row: Any, scalars: Sequence[int]) -> int:
+    return 0 if row.phase < 0 else scalars[row.phase]
 
 
 def _place(plan: Plan) -> None:
