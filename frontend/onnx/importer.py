@@ -69,8 +69,8 @@ class Scope:
         self._declared = declared_sizes([*graph.value_info, *graph.output])
 
     def declare_call(self, caller: Scope, outputs: Iterable[str]) -> None:
-        """Notes what the caller's graph states of a call's results: what makes them is no larger
-        along any axis.
+        """Notes what the caller's graph states of a call's results: in ONNX's own functions, what
+        makes them is no larger along any axis.
         """
         sizes = [size for name in outputs if name for size in caller._declared.get(name, [None])]
         known = [size for size in sizes if size is not None]
@@ -288,7 +288,8 @@ class Importer:
         if self._calls > _MOST_CALLS:
             raise TooLargeError("BM1005", f"more than {_MOST_CALLS} calls of functions", where=name)
         inner = Scope(self, opsets_of(function), None, f"{name}/", scope.depth + 1, False)
-        inner.declare_call(scope, proto.output)
+        if schema is not None:
+            inner.declare_call(scope, proto.output)
         for what, given, known in (
             ("inputs", inputs, function.input),
             ("outputs", proto.output, function.output),

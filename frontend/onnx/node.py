@@ -134,9 +134,21 @@ class Node:
             raise BiremeError("BM1006", f"{self.label(index)} must hold integers: {tensor.type}")
         if tensor.dims is not None:
             return list(tensor.dims)
-        if tensor.guess or tensor.rank > 1 or not tensor.type.is_static:
+        return self.vector(index).sizes
+
+    def vector(self, index: int) -> Tensor:
+        """Input `index`, a scalar or a vector of known length. Raises BM1007 for others.
+
+        The data may decide on a length of 0 or 1: then it is 1, or the model fails when it runs.
+        """
+        x = self[index]
+        if x.guess or x.rank > 1:
             raise self.unknown(index)
-        return tensor.sizes
+        if x.rank == 1 and self.b.bounds.of(x.shape[0])[1] == 1 and not x.type.is_static:
+            x = self.b.reshape(x, shape=(1,))
+        if not x.type.is_static:
+            raise self.unknown(index)
+        return x
 
     def unknown(self, index: int) -> BiremeError:
         """The error for an input whose data must be known at compile time.

@@ -18,9 +18,7 @@ Pairs = Callable[[list[Dim]], Sequence[Dim]]
 
 def vector(n: Node, index: int) -> Tensor:
     """The integers of input `index`, a scalar or a vector of known length, as int64."""
-    x = n[index]
-    if x.guess or x.rank > 1 or not x.type.is_static:
-        raise n.unknown(index)
+    x = n.vector(index)
     return n.b.cast(reshape(n.b, x, (x.type.elements,)), dtype=DType.I64)
 
 

@@ -11,6 +11,7 @@ from onnx import GraphProto
 from bireme.frontend.onnx.emit import Emitter, Tensor, data, scalar, sequence, sizes, stacked
 from bireme.frontend.onnx.inputs import declared_sizes
 from bireme.frontend.onnx.node import Node
+from bireme.frontend.onnx.ops.counter import most_steps
 from bireme.frontend.onnx.ops.growth import Buffers, GrowthError, changed_sizes
 from bireme.frontend.onnx.ops.sequence import growing
 from bireme.frontend.onnx.ops.shape import cut, reshape, unsqueeze
@@ -58,6 +59,7 @@ class _Loop:
         self.start = None if start is None else reshape(n.b, start, ())
         self.reports = n.scope.importer.reports
         self.before = len(self.reports)
+        self.counted_steps: Dim | None = None  # the most, as the body counts itself
         self.data_ends_it = False  # whether the body's condition is data, as far as is known
         outputs = [*n.proto.output, *[""] * len(self.carried)]
         names = [outputs[i] for i, t in enumerate(self.carried) if t.items is None]
@@ -105,6 +107,8 @@ class _Loop:
         pairs = list(zip(carried, results, strict=False))
         added = [_added(*pair) for pair in pairs if pair[0].items is not None]
         kept = [after for before, after in pairs if before.items is None]
+        start = [t for t in self.carried if t.items is None]
+        self.counted_steps = most_steps(start, tensors, kept, condition)
         changed = changed_sizes(inner, known, tensors, kept)
         inner.at(self.n.name)
         kept = self.buffers.closed(inner, tensors, kept, changed)
@@ -212,7 +216,6 @@ class _Loop:
     def _stacked(self) -> list[Tensor]:
         """Rows of a number of steps that the data decides: memory for the most there can be."""
         n, b = self.n, self.n.b
-        most, is_limit = self._most_steps()
         packed = self.buffers.packed(b)
         types = [TensorType(DType.BOOL, ()), TensorType(DType.I64, ())]
         types += [t.type for t in packed]
@@ -220,6 +223,7 @@ class _Loop:
         inner = b.inner(block, n.name)
         _, taken, *arguments, step = _arguments(block)
         made = self._step(inner, step, arguments)
+        most, is_limit = self._most_steps()
         after = inner.add(taken, 1)
         going = self._within(inner, made.condition, after, is_limit)
         inner.end([going, after, *made.carried, *made.columns])
@@ -246,6 +250,8 @@ class _Loop:
             (limit,) = self.limit.dims
             if not isinstance(limit, int) or limit <= _MOST_STACKED:
                 return n.b.bounds.maximum(limit, 0), True
+        if self.counted_steps is not None:
+            return self.counted_steps, False
         given = n.most_allowed(
             "the number of steps is not known, and so the size of what they make",
             "say how many there can be with --dim {node}=0..STEPS",

@@ -17,6 +17,7 @@ from bireme.frontend.onnx.ops.at_run_time import (
     taken,
     vector,
 )
+from bireme.frontend.onnx.ops.offsets import tensor_above
 from bireme.frontend.onnx.ops.shape import cut, reshape
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType, ceildiv
@@ -95,6 +96,7 @@ def _sliced_by_data(
         chosen: Tensor = b.where(b.greater(step, 0), forward, backward)
         return chosen
 
+    span_limit = tensor_above(end, start)
     size = number(b, x.shape[axis])
     last = choice(size, b.sub(size, 1))
     start, end = _clamped(b, start, size, 0, last), _clamped(b, end, size, choice(0, -1), last)
@@ -104,7 +106,10 @@ def _sliced_by_data(
     length = b.where(b.greater(span, 0), length, 0)
     if not isinstance(step, int):
         length = b.where(b.equal(step, 0), -1, length)
-    (count,) = b.bind(length, [x.shape[axis]])
+    most = x.shape[axis]
+    if span_limit is not None and isinstance(step, int) and step > 0:
+        most = b.bounds.minimum(most, max(-(-span_limit // step), 0))
+    (count,) = b.bind(length, [most])
     if step == 1 and start.dims == [0]:
         return cut(b, x, axis, 0, count)
     return taken(b, x, axis, b.add(b.mul(line(b, count), step), start))

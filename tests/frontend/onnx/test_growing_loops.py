@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import ModelProto
 
 from bireme.frontend.onnx import load
 from bireme.ir import BiremeError
 from bireme.runtime import RuntimeFault
-from tests.frontend.onnx.support import model, random
+from tests.frontend.onnx.support import model, random, run
 from tests.frontend.onnx.test_data_sized import Feed, agrees, compiled
 
 
@@ -187,3 +189,68 @@ def test_what_the_model_says_does_not_change() -> None:
     agrees(source, [feed], dims={"Loop_1": range(5)})
     with pytest.raises(RuntimeFault, match="BM5010"):
         compiled(source, dims={"Loop_1": range(5)}).run({**feed, "x": np.ones(4, np.float32)})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    axis=st.integers(0, 2),
+    start=st.integers(0, 3),
+    more=st.integers(1, 3),
+    steps=st.integers(0, 6),
+    front=st.booleans(),
+)
+def test_any_axis_and_growth(axis: int, start: int, more: int, steps: int, front: bool) -> None:
+    """Appended or put in front, along any axis, from nothing or something."""
+    shape = [2, 3, 4]
+    added = [more if i == axis else d for i, d in enumerate(shape)]
+    names = ", ".join("k" if i == axis else str(d) for i, d in enumerate(shape))
+    order = "r, v" if front else "v, r"
+    source = model(f"""g (int64 limit, float[{names}] x, float[{", ".join(map(str, added))}] r)
+            => (float[{names.replace("k", "m")}] y) {{
+        y = Loop (limit, , x) <body = b (int64 i, bool c, float[{names}] v)
+                => (bool go, float[{names.replace("k", "j")}] w) {{
+            go = Identity(c)
+            w = Concat<axis = {axis}>({order})
+        }}> }}""")
+    x = random(*(start if i == axis else d for i, d in enumerate(shape)))
+    row = random(*added, seed=1)
+    parts = [row] * steps
+    wanted = np.concatenate([*parts, x] if front else [x, *parts], axis)
+    dims = {"k": range(4), "Loop_0": range(7)}
+    found = run(source, {"limit": np.array(steps), "x": x, "r": row}, dims=dims)["y"]
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_list_of_what_each_element_gives() -> None:
+    """`for i in range(n)` as exporters write it: counted by the body, no bound to give. Its slices
+    have one element, which decides on the sizes of others.
+    """
+    source = model("""g (float[n, 3] x, int64[m] ends) => (float[k, 3] y) {
+        shape = Shape(ends)
+        at = Constant<value_int = 0>()
+        all = Gather(shape, at)
+        one = Constant<value_int = 1>()
+        count = Sub(all, one)
+        none = SequenceEmpty<dtype = 1>()
+        going = Less(at, count)
+        parts, last = Loop ( , going, none, at) <
+            body = b (int64 step, bool c, seq(float[1, 3]) before, int64 i)
+                => (bool go, seq(float[1, 3]) after, int64 j) {
+            flat = Constant<value_ints = [1]>()
+            first = Reshape(i, flat)
+            second = Add(first, flat)
+            two = Constant<value_ints = [2]>()
+            third = Add(first, two)
+            start = Slice(ends, first, second)
+            end = Slice(ends, second, third)
+            rows = Slice(x, start, end)
+            axis = Constant<value_ints = [0]>()
+            sum = ReduceSum(rows, axis)
+            after = SequenceInsert(before, sum)
+            j = Add(i, one)
+            go = Less(j, count)
+        }>
+        y = ConcatFromSequence<axis = 0>(parts)
+    }""")
+    made = [{"x": random(9, 3), "ends": np.array(e)} for e in ([0, 9], [0, 2, 2, 5, 9], [3, 1])]
+    agrees(source, made)
