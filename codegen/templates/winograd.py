@@ -34,6 +34,7 @@ Position = tuple[Expr, Expr, Expr]
 _TASK_BYTES = 576 << 10
 # Output tiles of a task, whatever they take.
 _LEAST_TILES = 12
+_MANY_TILES = 24
 # Tasks to have, as long as each has so many filter blocks.
 _LEAST_TASKS = 8
 _LEAST_GROUP = 4
@@ -93,7 +94,10 @@ def divide(form: Form) -> tuple[int, int]:
     of_a_tile = form.points * COLUMNS * (form.channel_blocks + 2) * 4
     most = max(_LEAST_TILES, _TASK_BYTES // of_a_tile)
     typical = max(1, estimate(form.tiles))
-    chunks = -(-typical // most)
+    groups = max(1, form.filter_blocks // _LEAST_GROUP)
+    # Tiles are cut finer for the sake of threads only while a task has some register tiles.
+    wanted = min(-(-_LEAST_TASKS // groups), typical // _MANY_TILES)
+    chunks = max(-(-typical // most), wanted)
     chunk = -(-typical // chunks) if isinstance(form.tiles, int) else most
     group = form.filter_blocks
     while group >= 2 * _LEAST_GROUP and chunks * -(-form.filter_blocks // group) < _LEAST_TASKS:

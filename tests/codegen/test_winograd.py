@@ -13,7 +13,7 @@ from bireme.ir.winograd import transform_filters
 from bireme.passes.layout import pack_filters
 from bireme.targets.x86.chips import LEVELS
 from tests.codegen.compare import check, sample
-from tests.codegen.kernels import group
+from tests.codegen.kernels import group, run_kernel
 
 F32 = DType.F32
 N, H, W = symbol("n"), symbol("h"), symbol("w")
@@ -87,3 +87,19 @@ def test_winograd(arguments, sizes, tile):
 def test_winograd_on_older_levels(level, tile):
     case = winograd_group((2, 3, 9, 17, 16), 3, tile, pad=(1, 1, 1, 1))
     check(case, inputs_of(case, {}, tile), level=level)
+
+
+@pytest.mark.parametrize("tile", [2, 4])
+def test_nan_reaches_what_reads_it_and_no_tile_that_does_not(tile):
+    case = winograd_group((1, 1, 15, 18, 16), 1, tile)
+    arrays = inputs_of(case, {}, tile)
+    (expected,) = check(case, arrays)
+    y, x = 6, 7
+    arrays[0][0, 0, y, x, 3] = np.nan
+    status, (found,) = run_kernel(case, arrays)
+    assert status == 0
+    assert np.isnan(found[:, :, y - 2 : y + 1, x - 2 : x + 1]).all()
+    rows, columns = (np.arange(size) // tile * tile for size in found.shape[2:4])
+    reads = (rows[:, None] <= y) & (y < rows[:, None] + tile + 2)
+    reads = reads & (columns <= x) & (x < columns + tile + 2)
+    np.testing.assert_array_equal(found[:, :, ~reads], expected[:, :, ~reads])
