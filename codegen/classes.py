@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from bireme.codegen.cost import RECURRENT
 from bireme.ir import Dim, Fusion, Op
+from bireme.ir.winograd import TAPS
 
 CONVOLUTION, DEPTHWISE, MATMUL = "convolution", "depthwise convolution", "matmul"
 RECURRENCE, NORMALISATION, POOLING = "recurrence", "normalisation", "pooling"
@@ -32,6 +35,7 @@ _BY_NAME = {
     **dict.fromkeys(("scatter_elements", "scatter_nd", "reverse_sequence"), MOVEMENT),
     **dict.fromkeys(("iota", "dim_values"), ELEMENTWISE),
 }  # fmt: skip
+_WINOGRAD = re.compile(r"F\((\d+)×")
 _BY_FUSION = {
     Fusion.POINTWISE: ELEMENTWISE,
     Fusion.INJECTIVE: MOVEMENT,
@@ -51,13 +55,26 @@ def class_of(op: Op) -> str:
 
 
 def form_of(op: Op) -> str:
-    """The size of a kernel's convolution or product: `3×3/2 64→128`, `128×768×3072`; else ""."""
+    """The size of a kernel's convolution or product, `3×3/2 64→128 at 28×28` (`3×3 F(4×4) ...` in
+    Winograd's form), `128×768×3072`; else "".
+    """
     for member in op.members:
         if member.name == "conv":
             return _convolution(member)
         if member.name == "matmul":
             return _product(member)
     return ""
+
+
+def done_of_counted(form: str) -> float:
+    """The part of its counted operations that a convolution of a form has to do: Winograd's takes
+    one product for each point of a tile in place of one for each tap of each of its places.
+    """
+    found = _WINOGRAD.search(form)
+    if not found:
+        return 1.0
+    tile = int(found[1])
+    return (tile + TAPS - 1) ** 2 / (tile * TAPS) ** 2
 
 
 def _own_class(op: Op) -> str:
@@ -76,11 +93,12 @@ def _is_depthwise(op: Op) -> bool:
 
 
 def _convolution(op: Op) -> str:
-    strides, rank = op.attrs["strides"], len(op.attrs["strides"])
+    strides, rank, tile = op.attrs["strides"], len(op.attrs["strides"]), op.attrs["winograd"]
     x, w, y = op.operands[0].type, op.operands[1].type, op.result.type
     depthwise, blocked = _is_depthwise(op), op.attrs["out_block"] > 1
     first = 1 if depthwise and blocked else 2
-    text = _times(w.shape[first : first + rank])
+    kernel = (TAPS,) * rank if tile else w.shape[first : first + rank]
+    text = _times(kernel) + f" F({tile}×{tile})" * bool(tile)
     if set(strides) != {1}:
         text += f"/{strides[0] if len(set(strides)) == 1 else _times(strides)}"
     if set(op.attrs["dilations"]) != {1}:

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from bireme._advice import Finding, advise, advise_whole
 from bireme._inputs import random_inputs
-from bireme.codegen.classes import CONTROL
+from bireme.codegen.classes import CONTROL, done_of_counted
 from bireme.codegen.limits import Limits, machine_limits
 from bireme.codegen.plan import Plan
 from bireme.codegen.reader import read_plan
@@ -200,10 +200,11 @@ def profile(
     data = artefact if isinstance(artefact, bytes) else Path(artefact).read_bytes()
     feed = dict(inputs) if inputs is not None else random_inputs(model, sizes or {})
     one = min(threads or pool_threads(), pool_threads()) == 1
+    plain = Session(model, threads=threads)
+    plain.run(feed)  # refuses inputs that do not fit, before anything takes long
     measured = Session(
         model, threads=threads, profile=True, trace=_MOST_EVENTS, cpu_time=busy and one
     )
-    measured.run(feed)  # refuses inputs that do not fit, before anything takes long
     tell("measuring this machine's limits", 0, 1)
     limits = machine_limits(threads, again=measure_limits)
     samples = _measure(measured, feed, seconds, runs, tell)
@@ -234,7 +235,7 @@ def profile(
         arena_bytes=measured.memory.arena_bytes,
         arena_lower_bound=plan.arena_lower_bound,
         weight_bytes=model.weight_bytes,
-        peak_bytes=measured.peak_bytes,
+        peak_bytes=plain.peak_bytes,
     )
 
 
@@ -342,15 +343,15 @@ def _steps(
         calls = median(run[number] for run in samples.calls)
         several = row.op == "Launch" and entry.tasks >= limits.threads
         here = limits if several else alone
+        source = plan.sources[row.source]
         parts = _parts(
             calls,
             operations[number],
             moved[number],
             sources.get(number, Traffic()),
             here,
-            _rate_of_types(plan, row.args),
+            _rate_of_types(plan, row.args) / done_of_counted(source.form),
         )
-        source = plan.sources[row.source]
         limit, least = _binding(parts)
         steps.append(
             Step(

@@ -7,7 +7,7 @@ import pytest
 
 from bireme import zoo
 from bireme.codegen.arena import spans
-from bireme.codegen.classes import CLASSES, class_of, form_of
+from bireme.codegen.classes import CLASSES, class_of, done_of_counted, form_of
 from bireme.codegen.compiler import Options, compile_graph, prepare
 from bireme.codegen.plan import Instruction, Plan, Tensor
 from bireme.codegen.reader import read_plan
@@ -75,6 +75,16 @@ def test_launches_know_what_they_write_and_what_they_are():
         plan.tensors[a].base if plan.tensors[a].place == "View" else a for a in written
     } == set(plan.outputs)
     assert all(i.operations is not None and i.moved is not None for i in plan.instructions)
+
+
+def test_a_form_tells_what_winograd_saves():
+    graph = nn.trace(nn.Conv2d(64, 64, 3, padding=1), {"x": nn.Spec((1, 64, 56, 56))})
+    lowered, _ = prepare(graph, TARGET)
+    (form,) = [form_of(op) for op in lowered.launches.values() if class_of(op) == "convolution"]
+    assert form == "3×3 F(4×4) 64→64 at 56×56"
+    assert done_of_counted(form) == pytest.approx(36 / 144)
+    assert done_of_counted("3×3 F(2×2) 8→8 at 4×4") == pytest.approx(16 / 36)
+    assert done_of_counted("3×3 64→64 at 56×56") == 1
 
 
 def test_classes_of_every_zoo_family():
