@@ -6,6 +6,7 @@ attribute `seed` the same ones in every run, without it new ones in every run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx import AttributeProto, NodeProto
 from bireme.frontend.onnx.emit import Tensor, data, scalar, sizes
 from bireme.frontend.onnx.node import Converter, Node
 from bireme.frontend.onnx.ops.elementwise import cast
+from bireme.frontend.onnx.ops.source import MOST_ELEMENTS
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType
 from bireme.ir.dtypes import FLOATS
@@ -85,7 +87,7 @@ Draw = Callable[[Node, Sequence[Dim], DType], Tensor]
 def _of_shape(draw: Draw) -> Converter:
     def convert(n: Node) -> Tensor:
         shape = n.integers("shape")
-        if any(d < 0 for d in shape):
+        if any(d < 0 for d in shape) or math.prod(shape) > MOST_ELEMENTS:
             raise BiremeError("BM1006", f"shape {shape} is not allowed")
         return draw(n, shape, _float(n, DType.F32))
 
@@ -119,7 +121,7 @@ def _multinomial(n: Node) -> Tensor:
     share, with those before, is not above the number drawn.
     """
     x, count = n[0], n.integer("sample_size", 1)
-    if x.rank != 2 or x.shape[1] == 0 or count < 0:
+    if x.rank != 2 or x.shape[1] == 0 or not 0 <= count <= MOST_ELEMENTS:
         raise BiremeError("BM1006", f"{count} samples of {x.type}: expected [batch, classes]")
     rows, classes = x.shape
     b, logits = n.b, cast(n, x, DType.F64)

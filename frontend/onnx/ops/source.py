@@ -13,7 +13,7 @@ from bireme.frontend.onnx.ops.at_run_time import decided, vector
 from bireme.frontend.onnx.ops.table import Table
 from bireme.ir import BiremeError, Dim, DType, ceildiv
 
-_MOST_ELEMENTS = 1 << 32
+MOST_ELEMENTS = 1 << 32
 _VALUES = {
     "value_float": (AttributeProto.FLOAT, np.float32),
     "value_floats": (AttributeProto.FLOATS, np.float32),
@@ -42,7 +42,7 @@ def _constant_of_shape(n: Node) -> Tensor:
     known = tuple(d for d in shape if isinstance(d, int))
     if any(d < 0 for d in known):
         raise BiremeError("BM1006", f"shape {shape} is not allowed")
-    if math.prod(known) > _MOST_ELEMENTS:
+    if math.prod(known) > MOST_ELEMENTS:
         raise BiremeError("BM1006", f"a constant of shape {shape}")
     if len(known) == len(shape):
         return data(np.broadcast_to(value.reshape(()), known), n.proto.output[0])

@@ -239,6 +239,32 @@ def test_branches_draw_when_they_are_taken() -> None:
         assert not np.array_equal(first["y"], second["y"])
 
 
+def test_shapes_that_data_decides() -> None:
+    """As in a text-to-speech model, whose noise is as long as the durations that it predicts."""
+    body = """g (float[N, M] x, bool[N] keep) => (float[K, M] y, float[M, K] z)
+              { c = Compress<axis = 0>(x, keep) r = RandomNormalLike(c) y = Add(c, r)
+                q = RandomUniformLike(c) z = Transpose(q) }"""
+    keep = np.arange(40) % 3 == 0
+    ((first, second),) = sessions(body, {"x": np.zeros((40, 9), np.float32), "keep": keep}, [4])
+    assert first["z"].shape == (9, 14)
+    assert not np.array_equal(first["y"], second["y"])
+
+
+def test_a_loop_that_its_own_draws_end() -> None:
+    body = """g (float[2] x, int64 n) => (float[2] last) {
+        yes = Constant<value = bool {1}>()
+        last = Loop(n, yes, x) <body = step (int64 i, bool go, float[2] s)
+            => (bool more, float[2] next)
+            { noise = RandomNormalLike(s) next = Add(s, noise)
+              largest = ReduceMax<keepdims = 0>(next)
+              limit = Constant<value_float = 1.5>() more = Less(largest, limit) }>
+    }"""
+    feed = {"x": np.zeros(2, np.float32), "n": np.array(50)}
+    (runs,) = sessions(body, feed, [4], runs=4)
+    assert len({run["last"].tobytes() for run in runs}) == 4
+    assert all(run["last"].max() >= 1.5 for run in runs)
+
+
 # --- refusals -------------------------------------------------------------------------------------
 
 
@@ -248,6 +274,8 @@ def test_branches_draw_when_they_are_taken() -> None:
         ("y = RandomUniform<shape = [2], low = 2.0, high = 1.0>()", "low 2.0 is above high 1.0"),
         ("y = RandomUniform<shape = [2], low = 0.0, high = nan>()", "low 0.0 is above high nan"),
         ("y = RandomNormal<shape = [2, -1]>()", "shape [2, -1] is not allowed"),
+        ("y = RandomNormal<shape = [1099511627776, 1099511627776]>()",
+         "shape [1099511627776, 1099511627776] is not allowed"),
         ("y = RandomNormal<shape = [2], dtype = 6>()",
          "random numbers of type int32: give a float 'dtype'"),
         ("y = RandomNormalLike(k)", "random numbers of type int32: give a float 'dtype'"),

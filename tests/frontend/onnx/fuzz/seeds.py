@@ -49,6 +49,14 @@ def _frozen(case: Case) -> ModelProto:
 
 def _structures() -> list[ModelProto]:
     return [
+        model("""g (float[N, 3] x) => (float[N, 3] y, int64[N, 2] m, float[4] u, float[4] v) {
+            n = RandomNormalLike<mean = 1.0, scale = 2.0>(x)
+            p = RandomUniformLike<low = -1.0>(n)
+            y = Add(n, p)
+            m = Multinomial<dtype = 7, sample_size = 2>(y)
+            u = RandomUniform<shape = [4], seed = 3.0>()
+            v = RandomNormal<shape = [4], dtype = 1>()
+        }"""),
         model("""g (float[N, 3, 8, 8] x, float[4, 3, 3, 3] w) => (float[A, B] y)
             <int64[2] shape = {0, -1}> {
             c = Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(x, w)
