@@ -36,6 +36,8 @@ canvas { width: 100%; display: block; border: 1px solid var(--line); border-radi
 #rows .part { width: 8.5rem; flex: none; } #rows .what { width: 15rem; flex: none;
   overflow: hidden; text-overflow: ellipsis; }
 #rows .node { color: var(--quiet); overflow: hidden; text-overflow: ellipsis; }
+#by-time { width: auto; }
+@media (max-width: 45rem) { #rows .length { display: none; } #rows .what { width: auto; } }
 #tip, #details { position: fixed; background: var(--back); border: 1px solid var(--line);
   border-radius: .4rem; padding: .5rem .7rem; box-shadow: 0 2px 12px #0004; z-index: 2; }
 #tip { pointer-events: none; max-width: 30rem; font-size: .85rem; overflow-wrap: anywhere; }

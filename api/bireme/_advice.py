@@ -62,7 +62,9 @@ class _View:
         return f"{step.kind} {step.form}".strip()
 
     def slow(self, part: float = _SLOW) -> bool:
-        return self.step.of_limit is not None and self.step.of_limit < part
+        """Whether even the fastest tenth is: what else runs on a machine slows some runs only."""
+        least, fast = self.step.limit_seconds, min(self.step.spread[0], self.step.seconds)
+        return least is not None and least < part * fast
 
     def bound_by_memory(self) -> bool:
         return self.step.limit in {level.name for level in self.limits.levels}
@@ -182,7 +184,7 @@ def advise_whole(
         yield Finding(
             "noise",
             f"a tenth of the runs took {high / low:.1f} times as long as the fastest tenth: "
-            "something else runs on this machine",
+            "something else runs on this machine; --busy takes the least time of each step",
         )
     if isa and not isa.startswith(limits.isa):  # one for reduced precision contains it
         yield Finding(

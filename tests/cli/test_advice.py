@@ -57,6 +57,12 @@ def test_a_row_applies(code):
     assert text in codes(replace(GOOD, **changes))[code]
 
 
+def test_a_step_is_slow_only_if_its_fastest_runs_are():
+    step = replace(GOOD, seconds=5e-3, limit_seconds=0.95e-3)
+    assert codes(replace(step, spread=(1e-3, 9e-3))) == {}
+    assert "below-compute" in codes(replace(step, spread=(4e-3, 9e-3)))
+
+
 def test_nothing_is_said_of_what_is_good_or_small():
     assert codes(GOOD) == {}
     assert codes(replace(GOOD, limit_seconds=0.1e-3, share=0.001)) == {}
