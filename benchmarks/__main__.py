@@ -25,6 +25,7 @@ from benchmarks.models import MODELS, multiply_adds
 from benchmarks.page import write_page
 from benchmarks.report import Report, print_report
 from bireme.codegen.files import write_file
+from bireme.codegen.limits import machine_limits
 
 FOLDER = ROOT / "build" / "benchmarks"
 
@@ -57,12 +58,8 @@ def prepare(name: str, engines: list[str], broken: dict[str, str]) -> tuple[dict
     np.savez(folder / "feed.npz", allow_pickle=False, **feed)
     (folder / "outputs.txt").write_text("\n".join(o.name for o in model.graph.output))
     reasons = {engine: broken.get(engine, "") for engine in engines}
-    made: dict[str, str] = {}
     for engine in engines:
-        module = ENGINES[engine].module
-        if not reasons[engine] and module not in made:
-            made[module] = _convert(engine, folder)
-        reasons[engine] = reasons[engine] or made[module]
+        reasons[engine] = reasons[engine] or _convert(engine, folder)
     return reasons, multiply_adds(model)
 
 
@@ -83,7 +80,7 @@ def run(options: argparse.Namespace) -> Report:
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         cpu=machine.cpu(),
         cores=len(os.sched_getaffinity(0)),
-        peak=machine.peak(),
+        peak=machine_limits(1, again=True).gflops,
         cpu_time=options.cpu_time,
     )
     for engine in engines:

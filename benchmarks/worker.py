@@ -110,7 +110,7 @@ def main() -> None:
         return
     module = importlib.import_module(f"benchmarks.engines.{ENGINES[engine].module}")
     try:
-        module.convert(Path(folder))
+        module.convert(Path(folder), ENGINES[engine].precision)
     except Exception as error:
         answers.write(f"{type(error).__name__}: {error}".encode())
         answers.flush()

@@ -2,7 +2,7 @@
 
 An engine is a module of this folder with two functions:
 
-    convert(folder)                     makes its own form of folder/model.onnx, in the same folder;
+    convert(folder, precision)          makes its own form of folder/model.onnx, in the same folder;
                                         folder/feed.npz has an example of the inputs
     load(folder, threads, precision)    gives a function from inputs by name to outputs in order
 
@@ -39,6 +39,7 @@ class Engine:
 
 ENGINES = {
     "bireme": Engine("Bireme", "bireme_", "", ("bireme",)),
+    "bireme_bf16": Engine("Bireme", "bireme_", "", ("bireme",), "bfloat16"),
     "onnxruntime": Engine("ONNX Runtime", "onnxruntime_", "onnxruntime", ("onnxruntime",)),
     "openvino": Engine("OpenVINO", "openvino_", "openvino", ("openvino",)),
     "openvino_bf16": Engine("OpenVINO", "openvino_", "openvino", ("openvino",), "bfloat16"),

@@ -6,15 +6,24 @@ from pathlib import Path
 
 from benchmarks.engines import Run
 
+# What the option is called.
+PRECISIONS = {"float32": "float32", "bfloat16": "bf16"}
 
-def convert(folder: Path) -> None:
+
+def convert(folder: Path, precision: str) -> None:
+    import numpy as np
+
     import bireme
 
-    bireme.compile(folder / "model.onnx").save(folder / "model.bireme")
+    with np.load(folder / "feed.npz") as feed:
+        calibration = dict(feed)
+    chosen = {"precision": PRECISIONS[precision], "calibration": calibration}
+    program = bireme.compile(folder / "model.onnx", **chosen if precision != "float32" else {})
+    program.save(folder / f"{precision}.bireme")
 
 
 def load(folder: Path, threads: int, precision: str) -> Run:
     import bireme
 
-    program = bireme.load(folder / "model.bireme", threads=threads)
+    program = bireme.load(folder / f"{precision}.bireme", threads=threads)
     return lambda feed: list(program(feed).values())

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.engines import Feed, Run
 
 
-def convert(folder: Path) -> None:
+def convert(folder: Path, precision: str) -> None:
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower

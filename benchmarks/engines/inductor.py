@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.engines import Feed, Run
 
 
-def convert(folder: Path) -> None:
+def convert(folder: Path, precision: str) -> None:
     from benchmarks.engines.onnx_torch import load_module
 
     load_module(folder)  # compiling is part of loading; what is not known shows here

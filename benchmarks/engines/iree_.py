@@ -16,7 +16,7 @@ OPTIONS = (
 )
 
 
-def convert(folder: Path) -> None:
+def convert(folder: Path, precision: str) -> None:
     from iree.compiler.tools import compile_file
 
     text = folder / "iree.mlir"

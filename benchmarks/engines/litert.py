@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.engines import Feed, Run
 
 
-def convert(folder: Path) -> None:
+def convert(folder: Path, precision: str) -> None:
     import litert_torch
 
     from benchmarks.engines.onnx_torch import load_module

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.engines import Feed, Run
 
 
-def convert(folder: Path) -> None:
+def convert(folder: Path, precision: str) -> None:
     from MNN.tools import mnnconvert
 
     sys.argv = ["mnnconvert", "-f", "ONNX", "--modelFile", str(folder / "model.onnx")]

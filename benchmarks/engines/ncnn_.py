@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.engines import Feed, Run
 
 
-def convert(folder: Path) -> None:
+def convert(folder: Path, precision: str) -> None:
     import pnnx
 
     program = Path(pnnx.__file__).parent / "pnnx"

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.engines import Run
 
 
-def convert(folder: Path) -> None:
+def convert(folder: Path, precision: str) -> None:
     """It reads ONNX."""
 
 

@@ -9,7 +9,7 @@ from benchmarks.engines import Feed, Run
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-def convert(folder: Path) -> None:
+def convert(folder: Path, precision: str) -> None:
     import openvino
 
     model = openvino.convert_model(folder / "model.onnx")

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.engines import Feed, Run
 
 
-def convert(folder: Path) -> None:
+def convert(folder: Path, precision: str) -> None:
     import numpy as np
     import onnx
     import paddle

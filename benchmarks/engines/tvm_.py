@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.engines import Feed, Run
 
 
-def convert(folder: Path) -> None:
+def convert(folder: Path, precision: str) -> None:
     import onnx
     import tvm
     from tvm.relax.frontend.onnx import from_onnx
