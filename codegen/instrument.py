@@ -16,7 +16,7 @@ from typing import Any
 from bireme.codegen.container import pack, unpack
 from bireme.codegen.lower import Lowered
 from bireme.codegen.plan import Plan
-from bireme.ir import Block, Value
+from bireme.ir import Block, Op, Value
 from bireme.runtime import schema
 
 _PREFIX = "%captured "
@@ -181,8 +181,15 @@ def inner_values(lowered: Lowered, blocks: Sequence[Block]) -> dict[int, list[Va
     for block in blocks:
         for op in block.ops:
             if op in lowered.ends:
-                found.setdefault(lowered.ends[op], []).extend(op.results)
+                found.setdefault(lowered.ends[op], []).extend(_specified(op))
     return found
+
+
+def _specified(op: Op) -> list[Value]:
+    """Results of which every element is specified: not those with rows of steps not taken."""
+    if op.name == "scan" and op.attrs["conditional"]:
+        return op.results[: op.attrs["carries"]]
+    return op.results
 
 
 def sized_by_data(data: bytes, tensors: Sequence[int]) -> set[int]:
