@@ -118,7 +118,7 @@ def compile(
 @app.command()
 def tune(
     model: Annotated[
-        Path | None, typer.Argument(help="ONNX model; none to merge databases only.")
+        Path | None, typer.Argument(help="ONNX model; none to merge or serve only.")
     ] = None,
     database: Annotated[
         Path, typer.Option("--database", "-d", help="File of records; new ones are added to it.")
@@ -127,8 +127,14 @@ def tune(
     minutes: Annotated[float, typer.Option(help="How long to search.", min=0.01)] = 10.0,
     dim: Dim = None,
     constant: Constant = None,
+    device: Annotated[
+        str | None, typer.Option(help="Measure on another machine that serves: rpc://HOST:PORT.")
+    ] = None,
+    serve: Annotated[
+        str | None, typer.Option(help="Be such a machine: HOST:PORT to listen on.")
+    ] = None,
     level: Annotated[
-        str | None, typer.Option(help="Instruction set to tune for. Default: this machine's best.")
+        str | None, typer.Option(help="Instruction set to tune for. Default: the device's best.")
     ] = None,
     threads: Threads = None,
     winograd: Winograd = True,
@@ -149,17 +155,20 @@ def tune(
     Ctrl-C ends the search and keeps what was found; a run that was killed goes on where it was.
     """
     from bireme.cli.tune import merge as merge_databases
-    from bireme.cli.tune import run
+    from bireme.cli.tune import run, serve_at
 
-    if model is None and not merge:
-        raise typer.BadParameter("give a model to tune, or --merge", param_hint="MODEL")
+    if model is None and not merge and not serve:
+        raise typer.BadParameter("give a model, --merge or --serve", param_hint="MODEL")
     with reporting_errors(json):
+        if serve:
+            serve_at(serve)
+            return
         if merge:
             merge_databases(database, merge, json and model is None)
         if model is not None:
             run(
-                model, database, target, minutes, dim, constant, level, threads, winograd,
-                precision, calibration, limit, seed, jobs, cache, cache_dir, json,
+                model, database, target, minutes, dim, constant, device, level, threads,
+                winograd, precision, calibration, limit, seed, jobs, cache, cache_dir, json,
             )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from bireme.codegen.records import Database, Record, read_database
 from bireme.codegen.tune.journal import Trial
 from bireme.codegen.tune.tuner import Outcome, Status, Watch
 from bireme.frontend import onnx
+from bireme.ir import BiremeError
 from bireme.ir.errors import counted
 from bireme.passes.precision import precision_for
 
@@ -34,6 +35,7 @@ def run(
     minutes: float,
     dims: list[str] | None,
     constants: list[str] | None,
+    device: str | None,
     level: str | None,
     threads: int | None,
     winograd: bool,
@@ -60,6 +62,7 @@ def run(
             database,
             target,
             minutes=minutes,
+            device=device,
             level=level,
             threads=threads,
             seed=seed,
@@ -85,6 +88,19 @@ def merge(database: Path, parts: Sequence[Path], json: bool) -> None:
         print_json({"database": str(database), "records": len(merged), "before": before})
     else:
         print(f"{database}: {counted(len(merged), 'record')}, {before} before")
+
+
+def serve_at(address: str) -> None:
+    """Measures for tuners on other machines until it is interrupted. Raises BM6002."""
+    from bireme.codegen.tune.remote import serve
+
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise BiremeError("BM6002", f"expected HOST:PORT; found {address!r}", where="--serve")
+    try:
+        serve(host, int(port))
+    except (OSError, OverflowError) as error:
+        raise BiremeError("BM6002", str(error), where="--serve") from None
 
 
 @contextmanager

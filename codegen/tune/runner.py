@@ -66,11 +66,14 @@ class LocalRunner:
             for path, data in zip(paths, artefacts, strict=True):
                 path.write_bytes(data)
             full = replace(request, paths=tuple(map(str, paths)), cores=self.cores)
-            return _asked(full, _START + _PATIENCE * expected)
+            return asked(full, expected)
 
 
-def _asked(request: Measure, seconds: float) -> Measured:
-    """The answer of a process that is started for it. Raises MeasureFault."""
+def asked(request: Measure, expected: float) -> Measured:
+    """The answer of a process that is started for it and should take about `expected` seconds.
+    Raises MeasureFault.
+    """
+    seconds = _START + _PATIENCE * expected
     process = subprocess.Popen(
         [sys.executable, "-m", "bireme.codegen.tune.meter"],
         stdin=subprocess.PIPE,
