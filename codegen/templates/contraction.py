@@ -22,6 +22,7 @@ from bireme.codegen.parameters import Space
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
 from bireme.codegen.templates.dot import SINGLE, Products
 from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile, fits, last_heights
+from bireme.codegen.templates.vectors import turned
 from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, match
 from bireme.ir import Dim, DType, Fusion, Graph, Op, Value, ceildiv, maximum, product
 from bireme.targets.description import InstructionSet
@@ -52,7 +53,8 @@ class Form:
     a lane or a vector of lanes, `place(batch, block, row, lane)` the index of the result there.
 
     `gather_right` says that right elements are scattered in memory: each column tile is gathered in
-    scratch memory first. `unroll` writes the loops of the sum out, so that neighbouring rows share
+    scratch memory first; with `turns` those of a column follow each other, and squares of them are
+    turned in registers. `unroll` writes the loops of the sum out, so that neighbouring rows share
     what they load. `spare` steps at the end of the last loop are left out in the last step of the
     first one. `products` says what elements are: a term may be a pair of them. `ahead(block, term)`
     asks for a block's right elements for a term, counted through all loops of the sum, before they
@@ -68,6 +70,7 @@ class Form:
     right: Callable[[Index, Expr, Expr, Index], Expr]
     place: Callable[[Index, Expr, RowIndex, Expr], Index]
     gather_right: bool = False
+    turns: bool = False
     unroll: bool = False
     products: Products = SINGLE
     spare: int = 0
@@ -457,7 +460,34 @@ class Kernel:
                     element = self.form.right(batch, block, lane, term)
                     emit.store(panel, start + lane, element)
 
-        self._sum(self.form.terms, [], copy)
+        start = self._turn(batch, first, width) if self.form.turns and lanes is None else 0
+        if start == 0:
+            self._sum(self.form.terms, [], copy)
+            return
+        (depth,) = self.form.terms
+        with emit.loop("k", emit.dim(depth - start), start=index(start)) as k:
+            copy([k])
+
+    def _turn(self, batch: Index, first: Expr, width: int) -> int:
+        """Gathers squares of right elements of whole blocks; gives the terms that it covers."""
+        emit, panel, (depth,) = self.emit_, self._panel, self.form.terms
+        if panel is None or not isinstance(depth, int):
+            return 0
+        squares = depth // COLUMNS
+        lanes = tirx.Ramp(index(0), index(1), COLUMNS)
+        with emit.loop("square", index(squares)) as square:
+            start = emit.bind(square * index(COLUMNS))
+            along, ramp = match(start, lanes)
+            for j in range(width):
+                block = emit.bind(first + index(j))
+                columns = [
+                    emit.opaque(self.form.right(batch, block, index(lane), [along + ramp]))
+                    for lane in range(COLUMNS)
+                ]
+                for i, row in enumerate(turned(emit, columns)):
+                    offset = emit.bind(self._panel_offset(j, width, [start + index(i)]))
+                    emit.store(panel, tirx.Ramp(offset, index(1), COLUMNS), row)
+        return squares * COLUMNS
 
     def _store(
         self,

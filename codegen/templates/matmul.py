@@ -84,6 +84,7 @@ def _form(e: Emission, matmul: Op) -> Form:
         right=right,
         place=place,
         gather_right=not packed and (ragged or not few),
+        turns=_is_turned(b) and a.type.dtype is DType.F32,
         products=single_products(a.type.dtype),
     )
     if a.type.dtype is not DType.BF16 or (packed and matmul.attrs["pair"] == 1):
@@ -94,6 +95,14 @@ def _form(e: Emission, matmul: Op) -> Form:
     return in_pairs(
         e, form, lambda _, block, __, term: packed_pairs(pairs, [block, *term], COLUMNS)
     )
+
+
+def _is_turned(b: Value) -> bool:
+    """Whether the elements of a column follow each other in memory."""
+    owner = b.owner
+    if owner is None or owner.name != "transpose":
+        return False
+    return owner.attrs["perm"][-2:][:1] == (b.type.rank - 1,)
 
 
 def _batch_of(operand: Value, batch: Index) -> Index:

@@ -19,7 +19,8 @@ from bireme.codegen.probe import strides
 from bireme.codegen.rules import RULES
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel, vector_lanes
 from bireme.codegen.templates.pointwise import TASK_ELEMENTS, store_element
-from bireme.codegen.tir import Expr, const, index, is_int, to_storage
+from bireme.codegen.templates.vectors import turned
+from bireme.codegen.tir import Expr, index, is_int, to_storage
 from bireme.ir import Dim, Fusion, Graph, ceildiv, product
 
 _MOVES = frozenset({"transpose", "pack_channels", "unpack_channels"})
@@ -200,29 +201,8 @@ def _tile(e: Emission, start: dict[int, Expr], across: int, lanes: int) -> None:
         for column, value, result in zip(columns, values, e.results, strict=True):
             column.append(e.emit.opaque(to_storage(value, result.dtype), "column"))
     for column, result in zip(columns, e.results, strict=True):
-        for i, row in enumerate(_turned(e, column)):
+        for i, row in enumerate(turned(e.emit, column)):
             place = list(at)
             place[across] = at[across] + index(i)
             place[-1] = consecutive(at[-1], lanes)
             e.emit.add(ts.BufferStore(result.tir, row, [result.offset(place)]))
-
-
-def _turned(e: Emission, vectors: list[Expr]) -> list[Expr]:
-    """The transpose of a square of vectors: exchanges one bit of row and lane at a time."""
-    lanes = len(vectors)
-    rows = list(vectors)
-    bit = lanes // 2
-    while bit:
-        low = [lane if not lane & bit else lanes + lane - bit for lane in range(lanes)]
-        high = [lane + bit if not lane & bit else lanes + lane for lane in range(lanes)]
-        for i in range(lanes):
-            if not i & bit:
-                pair = [rows[i], rows[i | bit]]
-                rows[i] = e.emit.opaque(_picked(pair, low), "turned")
-                rows[i | bit] = e.emit.opaque(_picked(pair, high), "turned")
-        bit //= 2
-    return rows
-
-
-def _picked(vectors: list[Expr], lanes: list[int]) -> Expr:
-    return tirx.Shuffle(vectors, [const(i, "int32") for i in lanes])

@@ -1,4 +1,6 @@
-"""Loops over vectors whose last one overlaps the one before, and sums over the lanes of vectors."""
+"""Loops over vectors whose last one overlaps the one before, sums over the lanes of vectors, and
+squares of vectors turned in registers.
+"""
 
 from __future__ import annotations
 
@@ -109,3 +111,24 @@ def sums_of_lanes(emit: Emitter, values: Sequence[Expr]) -> Expr:
 
 def _picked(vectors: Sequence[Expr], lanes: Sequence[int]) -> Expr:
     return tirx.Shuffle(list(vectors), [const(i, "int32") for i in lanes])
+
+
+def turned(emit: Emitter, vectors: Sequence[Expr]) -> list[Expr]:
+    """The transpose of a square of vectors: exchanges one bit of row and lane at a time."""
+    lanes = len(vectors)
+    rows = list(vectors)
+    bit = lanes // 2
+    while bit:
+        low = [lane if not lane & bit else lanes + lane - bit for lane in range(lanes)]
+        high = [lane + bit if not lane & bit else lanes + lane for lane in range(lanes)]
+        for i in range(lanes):
+            if not i & bit:
+                pair = [rows[i], rows[i | bit]]
+                rows[i] = emit.opaque(_picked(pair, low), "turned")
+                rows[i | bit] = emit.opaque(_picked(pair, high), "turned")
+        bit //= 2
+    return rows
+
+
+def _picked(vectors: list[Expr], lanes: list[int]) -> Expr:
+    return tirx.Shuffle(vectors, [const(i, "int32") for i in lanes])

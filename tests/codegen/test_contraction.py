@@ -273,3 +273,9 @@ def test_rows_that_stay_apart():
     graph = kernel_spec(kernel).graph()
     assert flatten_rows(graph) is graph
     check(kernel, sizes={"n": 3, "h": 5})
+
+
+@pytest.mark.parametrize(("depth", "columns"), [(64, 128), (40, 197), (16, 16), (15, 40)])
+@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
+def test_columns_that_lie_along_the_sum(level, depth, columns):
+    check(matmul_group((2, 30, depth), (2, columns, depth), transposed=True), level=level)
