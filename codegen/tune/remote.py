@@ -49,7 +49,7 @@ def _describe() -> str:
 
 
 def _measure(text: str) -> str:
-    """Measures artefacts that were uploaded to the current folder; an error is part of the answer."""
+    """Measures artefacts that were uploaded to the current folder; a fault is an answer, too."""
     question = json.loads(text)
     seconds = question.pop("expected")
     pairs = tuple(((a, x), (b, y)) for (a, x), (b, y) in question.pop("pairs"))
