@@ -171,8 +171,7 @@ int32_t bireme_session_create(bireme_model* model, const bireme_session_options*
     if (!session) return null_argument(fault, "session");
     const bireme_session_options chosen = take(options, BIREME_SESSION_OPTIONS_INIT);
     Session* created = nullptr;
-    BIREME_TRY(
-        Session::create(*inside(model), chosen.threads, chosen.profile, &created, fault));
+    BIREME_TRY(Session::create(*inside(model), chosen.threads, chosen.profile, &created, fault));
     if (chosen.profile && chosen.trace && !created->trace().create(chosen.trace)) {
       destroy_object(created);
       return fail(fault, Code::out_of_memory, "for a trace of %u events", chosen.trace);

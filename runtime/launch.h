@@ -28,8 +28,8 @@ struct Launch {
 constexpr int64_t kLargestPhase = 32;
 
 // Runs all tasks. Those of a phase end before the next phase begins, and all tasks share the first
-// thread's workspace; a call gets tasks of one phase, or all there are. Returns 0 or the number that one of the failing calls returned; tasks that had
-// not begun by then are left out.
+// thread's workspace; a call gets tasks of one phase, or all there are. Returns 0 or the number
+// that one of the failing calls returned; tasks that had not begun by then are left out.
 int32_t run_launch(const Launch& launch);
 
 }  // namespace bireme::internal

@@ -136,8 +136,8 @@ int32_t watch_phases(void* const* args, const int64_t*, void* workspace, int64_t
   const auto tasks = static_cast<int64_t>(watch.runs.size());
   const bool whole = begin == 0 && end == tasks;
   const int64_t number = begin / watch.phase;
-  const bool right = whole || ((end - 1) / watch.phase == number &&
-                               watch.ended.load() >= number * watch.phase);
+  const bool right =
+      whole || ((end - 1) / watch.phase == number && watch.ended.load() >= number * watch.phase);
   if (!right || workspace != watch.workspace) ++watch.wrong;
   for (int64_t i = begin; i < end; ++i) {
     ++watch.runs[static_cast<size_t>(i)];
@@ -180,7 +180,8 @@ void one_after_another(void*, void (*body)(void*, uint32_t), void* context, uint
 
 TEST(Launch, PhasesNeedNoSecondThread) {
   Fault fault{};
-  ASSERT_EQ(pool_set({sizeof(bireme_pool_options), 4, one_after_another, nullptr}, fault), Code::ok);
+  ASSERT_EQ(pool_set({sizeof(bireme_pool_options), 4, one_after_another, nullptr}, fault),
+            Code::ok);
   Watch watch(8, 8 * 50);
   EXPECT_EQ(run_watched(watch, 4), 0);
   EXPECT_EQ(watch.wrong, 0);

@@ -365,9 +365,9 @@ Code Session::make_step(uint32_t index, Fault& fault) {
       if (step.tasks < 0) return bad_size(index, "the number of tasks", step.tasks, fault);
       const int64_t phase = known(version ? version->phase() : instruction.phase());
       step.phase = phase < 0 ? 0 : phase;
-      const bool fits = step.phase == 0 ||
-                        (step.phase <= kLargestPhase && step.tasks % step.phase == 0 &&
-                         step.tasks / step.phase <= INT32_MAX);
+      const bool fits =
+          step.phase == 0 || (step.phase <= kLargestPhase && step.tasks % step.phase == 0 &&
+                              step.tasks / step.phase <= INT32_MAX);
       return fits ? Code::ok : bad_size(index, "the tasks of a phase", step.phase, fault);
     }
     case fb::Opcode::Copy:

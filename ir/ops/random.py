@@ -101,9 +101,9 @@ OPS = (
         fusion=Fusion.STATE,
         doc="A key to draw random numbers with, another one each time the op is executed: the "
         "first two words of Philox4x32-10 for the counter (draw, stream, run: two words) and the "
-        "seed as key. `draw` counts the executions in a run from 0, `run` the runs of the session since it "
-        "got its seed. In stream 0 the seed is the attribute and `run` is 0: every run of every "
-        "session has the same keys.",
+        "seed as key. `draw` counts the executions in a run from 0, `run` the runs of the session "
+        "since it got its seed. In stream 0 the seed is the attribute and `run` is 0: every run of "
+        "every session has the same keys.",
     ),
     OpDef(
         name="random_uniform",
