@@ -331,3 +331,14 @@ def test_nothing_is_allocated_for_the_actual_size() -> None:
         session.run({"x": x})
         held.append(session.peak_bytes)
     assert held[0] == held[1]
+
+
+def test_sizes_that_are_constants() -> None:
+    """No importer writes them, but passes may find out that a tensor is constant."""
+    graph = Graph()
+    x = graph.add_input("x", TensorType(DType.F32, (N,)))
+    b = Builder(graph, node="Cut")
+    b.bind(b.constant(np.array([2, 3])), symbols=("a", "b"), most=(N, N))
+    a, c = symbol("a"), symbol("b")
+    graph.set_outputs({"y": b.exp(b.slice(x, starts=(a,), sizes=(c,), steps=(1,)))})
+    agrees(graph, (9, 5, 40))

@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto
 
+import bireme as bm
+from bireme.codegen.compiler import Options, compile_graph
 from bireme.frontend.onnx import load
 from bireme.ir import BiremeError
 from bireme.runtime import RuntimeFault
+from bireme.targets.registry import find
 from tests.frontend.onnx.support import model, random, run
 from tests.frontend.onnx.test_data_sized import Feed, agrees, compiled
 
@@ -254,3 +257,15 @@ def test_a_list_of_what_each_element_gives() -> None:
     }""")
     made = [{"x": random(9, 3), "ends": np.array(e)} for e in ([0, 9], [0, 2, 2, 5, 9], [3, 1])]
     agrees(source, made)
+
+
+def test_compare_sees_what_a_loop_carries() -> None:
+    """Rows of steps that are not taken are anything, and no fault."""
+    source, dims = model(CACHE), {"Loop_0": range(12)}
+    artefact, _ = compile_graph(load(source, dims=dims), find("x86"), Options(jobs=0))
+    feed = {"limit": np.array(4), "keys": random(1, 2, 3, 4), "query": random(1, 2, 1, 4)}
+    found = bm.compare(source, artefact, feed, dims=dims)
+    assert found.agrees
+    assert found.own
+    assert [step for step in found.steps if "scan" in step.ops]
+    assert all(step.local.agrees for step in found.steps)
