@@ -10,7 +10,7 @@ from typing import Any
 from bireme.cli.output import megabytes, print_json, print_table
 from bireme.codegen.container import unpack
 from bireme.ir.errors import counted
-from bireme.runtime import Model, TensorInfo
+from bireme.runtime import Model, TensorInfo, schema
 
 
 def run(artefact: Path, json: bool) -> None:
@@ -18,7 +18,7 @@ def run(artefact: Path, json: bool) -> None:
     model = Model.load(artefact)
     size = artefact.stat().st_size
     plan, _, _ = unpack(artefact.read_bytes())
-    versions = _versions(plan)
+    versions, kinds = _versions(plan), _kinds(plan)
     records = (plan.records or b"").decode().splitlines()
     if json:
         print_json(
@@ -29,6 +29,7 @@ def run(artefact: Path, json: bool) -> None:
                 "bytes": size,
                 "code_bytes": model.code_bytes,
                 "weight_bytes": model.weight_bytes,
+                "kernels": kinds,
                 "versions": versions,
                 "records": [loads(line) for line in records],
                 "arena_bytes": model.arena_hint_bytes,
@@ -43,6 +44,9 @@ def run(artefact: Path, json: bool) -> None:
     print(f"weights {megabytes(model.weight_bytes)}, code {megabytes(model.code_bytes)}")
     arena, bound = megabytes(model.arena_hint_bytes), megabytes(model.arena_lower_bound_bytes)
     print(f"arena {arena} at typical sizes, lower bound {bound}")
+    if kinds:
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        print(f"kernels that steps launch: {listed}")
     if records:
         print(f"{counted(len(records), 'tuning record')} in use")
     for sizes, steps in versions.items():
@@ -52,6 +56,13 @@ def run(artefact: Path, json: bool) -> None:
     rows = [("input", i.name, i.dtype, _shape(i)) for i in model.inputs]
     rows += [("output", o.name, o.dtype, _shape(o)) for o in model.outputs]
     print_table("", ("", "name", "type", "shape"), rows)
+
+
+def _kinds(plan: Any) -> dict[str, int]:
+    """How many steps launch a kernel of each kind, the most frequent first."""
+    kinds = [kernel.kind.decode() for kernel in plan.kernels or ()]
+    launched = [i.kernel for i in plan.instructions if i.op == schema.Opcode.Launch]
+    return dict(Counter(kinds[number] for number in launched).most_common())
 
 
 def _versions(plan: Any) -> dict[str, int]:

@@ -304,3 +304,22 @@ def test_versions_for_named_sizes(folder, tmp_path):
     shown = json.loads(call("inspect", out, "--json").stdout)
     assert shown["versions"] == {"batch=4096": 2}
     assert "batch=4096: 2 of 2 steps" in call("inspect", out).stdout
+
+
+def test_winograd_can_be_switched_off(tmp_path):
+    weight = numpy_helper.from_array(np.ones((32, 32, 3, 3), np.float32), "w")
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 32, 28, 28])
+        for name in ("x", "y")
+    )
+    graph = helper.make_graph([node], "conv", [x], [y], [weight])
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "c.onnx")
+    out = tmp_path / "c.bireme"
+    arguments = ["compile", tmp_path / "c.onnx", "-o", out, "--no-cache", "--jobs", 0]
+    assert "1 as Winograd F(4×4)" in call(*arguments).stdout
+    assert "1 winograd" in call("inspect", out).stdout
+    assert json.loads(call("inspect", out, "--json").stdout)["kernels"]["winograd"] == 1
+    assert "Winograd" not in call(*arguments, "--no-winograd").stdout
+    assert "winograd" not in call("inspect", out).stdout
