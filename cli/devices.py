@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 
 from bireme.cli.output import print_json, print_table
+from bireme.codegen.machine import this_machine
 from bireme.runtime import pool_threads
 from bireme.targets.registry import find, names
 
@@ -13,7 +13,11 @@ from bireme.targets.registry import find, names
 def run(json: bool) -> None:
     """Lists targets and this machine's processor."""
     levels = {name: [level.name for level in find(name).description.levels] for name in names()}
-    machine = {"architecture": platform.machine(), "cpu": _cpu(), "threads": pool_threads()}
+    machine = {
+        "architecture": platform.machine(),
+        "cpu": this_machine().cpu,
+        "threads": pool_threads(),
+    }
     if json:
         targets = [{"target": name, "levels": found} for name, found in levels.items()]
         print_json({"targets": targets, "machine": machine})
@@ -21,13 +25,3 @@ def run(json: bool) -> None:
     rows = [(name, ", ".join(found)) for name, found in levels.items()]
     print_table("", ("target", "code for"), rows)
     print("this machine: {cpu} ({architecture}), {threads} threads".format(**machine))
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
