@@ -48,6 +48,7 @@ Code Session::initialise(Model& model, uint32_t threads, uint32_t profile, Fault
   for (const fb::Instruction* instruction : each(plan.instructions())) {
     slots += length(instruction->args());
     dims += length(instruction->dims());
+    draws_ |= instruction->op() == fb::Opcode::Draw;
   }
   for (uint32_t index : each(plan.inputs())) input_dims += length(tensor(index).shape());
   for (uint32_t index : each(plan.outputs())) output_dims += length(tensor(index).shape());

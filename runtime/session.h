@@ -126,6 +126,7 @@ class Session {
   uint32_t threads_ = 1;
   std::atomic<bool> busy_{false};
   bool prepared_ = false;
+  bool draws_ = false;  // whether an instruction is a Draw
   uint64_t seed_ = 0;
   uint64_t runs_ = 0;  // since the seed was set
 

@@ -89,7 +89,8 @@ Code Session::bind_tensor(uint32_t index, const bireme_tensor& given, Code too_s
 
 Code Session::execute(Fault& fault) {
   const PoolRun run(threads_ > 1);
-  for (Step& step : steps_) step.draws = 0;
+  if (draws_)
+    for (Step& step : steps_) step.draws = 0;
   trace_.clear();
   const uint32_t count = static_cast<uint32_t>(steps_.size());
   for (uint32_t at = 0; at < count;) {
