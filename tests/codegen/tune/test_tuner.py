@@ -31,6 +31,7 @@ from bireme.frontend.onnx import export
 from bireme.ir import BiremeError
 from bireme.ir.reference import run
 from bireme.runtime import Model, Session
+from bireme.targets.registry import find
 from tests.codegen.tune.support import TARGET, network
 
 RUNNER = local_runner(1)
@@ -163,6 +164,20 @@ def test_an_instruction_set_that_the_target_lacks(tmp_path):
     with pytest.raises(BiremeError, match="x86-64-v4") as caught:
         tune(network(), TARGET, replace(WISH, level="sse"), tmp_path / "r", Paced())
     assert caught.value.code == "BM6002"
+
+
+def test_a_lower_level_keeps_to_the_tasks_of_the_first(tmp_path):
+    database, generic = tmp_path / "r", find("x86:generic")
+    tune(network(), generic, WISH, database, Paced(), stopped=after(1))
+    first = read_database(database)
+    wish = replace(WISH, level="x86-64-v3")
+    outcome = tune(network(), generic, wish, database, Paced(), stopped=after(1))
+    assert outcome.level == "x86-64-v3"
+    assert {r.key.level for r in outcome.verified.kept} == {"x86-64-v3"}
+    assert {r.key.level for r in read_database(database)} == {"x86-64-v3", "x86-64-v4"}
+    options = Options(cache=None, jobs=0, records=read_database(database))
+    _, report = compile_graph(network(), generic, options)
+    assert report.records == len(first) + len(outcome.verified.kept)  # none is left out
 
 
 def test_a_real_device_measures_a_whole_model():
