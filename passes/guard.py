@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from bireme.ir.opdef import Array
 from bireme.ir.reference import run_op
 from bireme.ir.views import location_names
 from bireme.passes.ranges import UNKNOWN, Interval, ranges
+from bireme.passes.selection import choose
 
 Feed = Mapping[str, Array]
 # A contraction whose own result is further off than this, relative in the Euclidean norm, stays
@@ -29,8 +31,6 @@ _STEPS = frozenset({
 })  # fmt: skip
 # Loops, in which differences of one turn are carried into the next.
 _LOOPS = frozenset({"scan", "while"})
-# Of the contractions that are still reduced, this share goes back to float32 at a time.
-_DROPPED = 8
 
 
 @dataclass(frozen=True)
@@ -112,45 +112,52 @@ def judge(
     return decisions
 
 
-def measure(
-    graph: Graph, kept: Sequence[int], reduce: Reduce, calibration: Sequence[Feed]
-) -> tuple[float, float]:
-    """Largest relative difference and least cosine of the outputs, against float32."""
-    changed = graph.clone()
-    reduce(changed, kept)
-    worst, cosine = 0.0, 1.0
-    for feed in calibration:
-        wanted, found = reference.run(graph, feed), reference.run(changed, feed)
-        for name, array in wanted.items():
-            if not DType.of(array).is_float or not array.size:
-                continue
-            far, near = _difference(array.astype(np.float64), found[name].astype(np.float64))
-            worst, cosine = max(worst, far), min(cosine, near)
-    return worst, cosine
+class Meter:
+    """Measures how far reduced contractions put the outputs off on calibration inputs."""
+
+    def __init__(self, graph: Graph, reduce: Reduce, calibration: Sequence[Feed]) -> None:
+        self._graph, self._reduce, self._calibration = graph, reduce, calibration
+        self._wanted = [reference.run(graph, feed) for feed in calibration]
+        self._total = len(contractions(graph))
+
+    def __call__(self, reduced: Sequence[int]) -> tuple[float, float]:
+        """Largest relative difference and least cosine of the outputs, against float32, with these
+        contractions reduced.
+        """
+        changed = self._graph.clone()
+        self._reduce(changed, [n for n in range(self._total) if n not in set(reduced)])
+        worst, cosine = 0.0, 1.0
+        for feed, wanted in zip(self._calibration, self._wanted, strict=True):
+            found = reference.run(changed, feed)
+            for name, array in wanted.items():
+                if not DType.of(array).is_float or not array.size:
+                    continue
+                far, near = _difference(array.astype(np.float64), found[name].astype(np.float64))
+                worst, cosine = max(worst, far), min(cosine, near)
+        return worst, cosine
 
 
 def keep_limit(
-    graph: Graph,
-    decisions: Sequence[Decision],
-    limit: float,
-    reduce: Reduce,
-    calibration: Sequence[Feed],
+    graph: Graph, decisions: Sequence[Decision], limit: float, meter: Meter
 ) -> list[Decision]:
-    """Puts those contractions back to float32 whose own error is largest until the model's
-    `max_relative` is within the limit.
+    """Puts those contractions back to float32 without which the model's `max_relative` is within
+    the limit, as few operations as can be found.
     """
-    found = list(decisions)
-    while True:
-        rest = [d for d in found if not d.reason]
-        if not rest:
-            return found
-        worst, _ = measure(graph, [d.number for d in found if d.reason], reduce, calibration)
-        if worst <= limit:
-            return found
-        rest.sort(key=lambda d: d.error or 0.0, reverse=True)
-        reason = f"with it, outputs were off by {worst:.1e}, more than {limit:g}"
-        for decision in rest[: -(-len(rest) // _DROPPED)]:
-            found[decision.number] = replace(decision, dtype=DType.F32.label, reason=reason)
+    numbers = [d.number for d in decisions if not d.reason]
+    cost = [_cost(op) for op in contractions(graph)]
+    chosen = choose(numbers, cost, limit, lambda some: meter(some)[0])
+    reason = f"outputs would be off by more than {limit:g}"
+    return [
+        d if d.reason or d.number in chosen else replace(d, dtype=DType.F32.label, reason=reason)
+        for d in decisions
+    ]
+
+
+def _cost(op: Op) -> float:
+    """Multiply-adds at sizes of 64 for symbols: weights times places."""
+    weights, result = op.operands[1].type, op.result.type
+    sizes = [d if isinstance(d, int) else 64 for d in (*weights.shape, *result.shape[2:])]
+    return float(math.prod(sizes))
 
 
 def _difference(wanted: Array, found: Array) -> tuple[float, float]:

@@ -13,11 +13,11 @@ from bireme.ir import BiremeError, Block, Builder, DType, Fusion, Graph, Op, Val
 from bireme.ir.opdef import Array
 from bireme.passes.guard import (
     Feed,
+    Meter,
     PrecisionReport,
     contractions,
     judge,
     keep_limit,
-    measure,
 )
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.pack_matmul import pack_pairs
@@ -62,9 +62,9 @@ class Precision(Pass):
     form), in loops, where results decide places or whole numbers, where float16 could overflow, and
     where `calibration`, inputs of the model, shows that rounding operands costs too much
     (`bireme.passes.guard`). `auto` reduces to bfloat16 where processors of the target multiply it;
-    with calibration inputs it goes back to float32, contraction by contraction, until the outputs
-    are within `limit` of float32, relative to the largest element of each. The details are a
-    `PrecisionReport`.
+    with calibration inputs it leaves so many contractions in float32 that the outputs are within
+    `limit` of float32, relative to the largest element of each (`bireme.passes.selection`). The
+    details are a `PrecisionReport`.
     """
 
     name: ClassVar[str] = "precision"
@@ -89,15 +89,15 @@ class Precision(Pass):
         dtype = REDUCED.get(self.dtype, DType.BF16)
         missing = self.dtype == AUTO and not description.multiplies_bf16
         decisions = judge(graph, dtype, _no_products if missing else obstacle, self.calibration)
-        change = partial(reduce, dtype=dtype)
+        meter = Meter(graph, partial(reduce, dtype=dtype), self.calibration)
         if self.dtype == AUTO and self.calibration:
-            decisions = keep_limit(graph, decisions, self.limit, change, self.calibration)
+            decisions = keep_limit(graph, decisions, self.limit, meter)
         report = PrecisionReport(
             self.dtype, dtype.label, tuple(decisions), self.limit, len(self.calibration)
         )
         if not self.calibration:
             return report
-        far, cosine = measure(graph, report.kept, change, self.calibration)
+        far, cosine = meter([d.number for d in decisions if not d.reason])
         return replace(report, max_relative=far, cosine=cosine)
 
 

@@ -96,6 +96,22 @@ def test_bfloat16(artefacts, build, sizes, level):
         np.testing.assert_allclose(found[name], wanted, rtol=bound, atol=bound * scale)
 
 
+def test_float16():
+    graph = picture_network()
+    feed = random_inputs(graph)
+    precision = Precision("fp16", calibration=[feed])
+    changed = graph.clone()
+    optimise(changed, CHIPS["generic"], passes=default(precision=precision))
+    options = Options(jobs=0, precision=precision)
+    program = bm.compile(graph, "x86:znver4", options=options)
+    assert program.report.precision.reduced > 4
+    bound = tolerance_of(DType.F16).kernel
+    found = program(feed)
+    for name, wanted in run(changed, feed).items():
+        scale = np.abs(wanted).max()
+        np.testing.assert_allclose(found[name], wanted, rtol=bound, atol=bound * scale)
+
+
 @pytest.mark.parametrize("dtype", [DType.F16, DType.BF16], ids=lambda dtype: dtype.label)
 def test_models_of_16_bits_have_blocked_kernels(dtype):
     """A model whose own elements are float16 or bfloat16: the same kernels as of float32."""

@@ -11,6 +11,7 @@ from bireme.passes.guard import PrecisionReport
 from bireme.passes.pipeline import default, optimise
 from bireme.passes.precision import Precision, pack_pairs, precision_for
 from bireme.passes.ranges import ranges
+from bireme.passes.selection import Part, choose, within
 from bireme.targets.x86.chips import CHIPS
 from tests.passes.support import Net, random_inputs
 
@@ -144,7 +145,7 @@ def test_auto_goes_back_until_the_limit_holds():
     assert 0 < report.reduced < 5
     assert report.max_relative <= limit
     assert difference(graph, changed, feed) <= limit * 1.2
-    assert any("outputs were off by" in d.reason for d in report.decisions)
+    assert any("outputs would be off by" in d.reason for d in report.decisions)
     _, strict = optimised(graph, Precision("auto", calibration=[feed], limit=0.0))
     assert strict.reduced == 0
     assert strict.max_relative == 0
@@ -237,3 +238,26 @@ def test_bounds_hold():
         assert math.isfinite(bound.largest), value.owner.name
         assert bound.low <= array.min(), value.owner.name
         assert array.max() <= bound.high, value.owner.name
+
+
+def test_selection_saves_most_within_the_limit():
+    """Errors of single numbers, added up as squares."""
+    errors = [0.1, 0.9, 0.2, 0.1, 0.5, 0.1, 0.1, 0.3, 0.1, 0.1, 0.2, 0.1]
+    cost = [1.0] * len(errors)
+
+    def measure(numbers):
+        return math.sqrt(sum(errors[n] ** 2 for n in numbers))
+
+    every = list(range(len(errors)))
+    assert choose(every, cost, 2.0, measure) == set(every)
+    found = choose(every, cost, 0.5, measure)
+    assert measure(sorted(found)) <= 0.5
+    assert not found & {1}
+    assert len(found) >= 9
+    assert choose(every, cost, 0.0, measure) == set()
+    assert choose([], cost, 0.0, measure) == set()
+
+
+def test_selection_prefers_what_costs_much():
+    parts = [Part((0,), 0.8, 10.0), Part((1,), 0.5, 100.0), Part((2,), 0.8, 1000.0)]
+    assert [p.numbers for p in within(parts, 1.0)] == [(2,), (1,)]
