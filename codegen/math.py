@@ -225,7 +225,7 @@ def _expm1_positive(emit: Emitter, x: Expr) -> Expr:
 def sigmoid(emit: Emitter, x: Expr) -> Expr:
     """2.0 ulp; 0 below -88.8, where the exponential overflows."""
     # Above 30, exp(-x) no longer changes 1: the exponent never needs to be scaled in two steps.
-    n, _, r = _reduced(emit, _clamped(emit, x * _f(-1.0, x), -30.0, 91.0))
+    n, _, r = _reduced(emit, _clamped(emit, x * _f(-1.0, x), -30.0, 89.0))
     value = emit.opaque(r * r * polynomial(r, _EXP) + r + _f(1.0, x))
     power = emit.opaque((value + value) * _power_of_two(n - _i(1, n)))
     return _f(1.0, x) / (_f(1.0, x) + power)

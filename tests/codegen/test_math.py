@@ -97,6 +97,16 @@ def test_accuracy(name, level):
 
 
 @pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
+def test_sigmoid_of_large_negative_numbers(level):
+    x = -np.concatenate([np.linspace(87.5, 95, 1999), np.geomspace(95, 3e38, 48), [np.inf]])
+    kernel = group([TensorType(DType.F32, x.shape)], lambda b, x: b.sigmoid(x))
+    _, (found,) = run_kernel(kernel, [x.astype(np.float32)], level=level)
+    assert found.min() >= 0
+    assert found.max() < 1e-37
+    assert (found[x < -88.8] == 0).all()
+
+
+@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
 def test_power(level):
     rng = np.random.default_rng(0)
     special = [
