@@ -35,8 +35,8 @@ _LEAST_GROUP = 4
 _LONG_EPILOGUE = 5
 # Sums of so many terms may be written out.
 _SHORT_SUM = 32
-# Numbers of rows, from 1 on, that a kernel for any number has tiles of their own for.
-_FEW_ROWS = (1, 2, 3, 4)
+# Up to so many rows a kernel for any number has tiles of their own.
+_FEW_ROWS = 4
 # Tasks to have at least, so that threads of unequal speed finish together.
 _LEAST_TASKS = 16
 
@@ -175,15 +175,15 @@ class Kernel:
         at = e.emit.dim(self._panel_bytes())
         self._spill = workspace_view(e.emit, e.workspace, at, DType.F32)
 
-    def _for_few_rows(self) -> dict[int, Kernel]:
-        """Kernels with wide tiles for tasks of so many rows, where only run time knows the number:
-        such a product is bound by how fast the columns are read.
+    def _for_few_rows(self, most: int = _FEW_ROWS) -> dict[int, Kernel]:
+        """Kernels with wide tiles for tasks of 1 to `most` rows, where only run time knows the
+        number: such a product is bound by how fast the columns are read.
         """
         form = self.form
         if form.rows[0] != 1 or isinstance(form.rows[1], int) or form.gather_right or form.unroll:
             return {}
         made = {}
-        for rows in _FEW_ROWS:
+        for rows in range(1, most + 1):
             few = replace(form, rows=(1, rows))
             tile = tile_of(few, self.e.level, self.parameters.group)
             made[rows] = Kernel(

@@ -15,7 +15,6 @@ from bireme.ir import Dim, DType, Graph, Op, Value
 # With fewer rows than this, gathering columns first costs more than it saves.
 _ROWS_WORTH_GATHERING = 4
 # From what sizes on a packed product is blocked for the caches.
-_LARGE_ROWS = 8
 _LARGE_DEPTH = 256
 _LARGE_COLUMNS = 128
 
@@ -50,7 +49,7 @@ def _is_large(matmul: Op) -> bool:
         and isinstance(depth, int)
         and depth >= _LARGE_DEPTH
         and estimate(columns) >= _LARGE_COLUMNS
-        and estimate(rows) >= _LARGE_ROWS
+        and estimate(rows) >= packed.LEAST_ROWS
     )
 
 

@@ -27,6 +27,8 @@ from bireme.codegen.tir import Buffer, Expr, const, index, match
 from bireme.ir import Dim, DType, Value, ceildiv, maximum, product
 from bireme.targets.description import InstructionSet
 
+# With fewer rows than this, copying them costs more than it saves.
+LEAST_ROWS = 8
 # Terms of a stretch: a column tile of two blocks then takes 32 KiB.
 _DEPTH = 256
 # Rows of a part, and what whole tiles of them are usually multiples of.
@@ -120,7 +122,7 @@ class _Packed(Kernel):
         cursor = emit.scratch("cursor", "int64", 1)
         here = Buffer(cursor, DType.I64, (1,))
         emit.store(here, index(0), e.begin)
-        few_rows = self._for_few_rows()
+        few_rows = self._for_few_rows(LEAST_ROWS - 1)
         with emit.repeat(emit.load(here, index(0)) < e.end):
             task = emit.bind(emit.load(here, index(0)), "task")
             *batch, part, group = unravel(emit, task, [*batch_sizes, parts, groups])

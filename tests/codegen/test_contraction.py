@@ -232,7 +232,7 @@ def test_rows_of_all_matrices_are_one_run_of_tiles(n, level):
     check(linear_layer((N, H), 35, 33), sizes={"n": n, "h": 3}, level=level)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 85, 86])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 6, 7, 8, 85, 86])
 def test_a_few_rows_of_any_number(rows):
     check(linear_layer((1, N), 300, 150), sizes={"n": rows})
 
