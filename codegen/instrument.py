@@ -93,7 +93,7 @@ def _counted(plan: Any, turns: Turns, saves: dict[int, list[Any]]) -> int:
     last = plan.instructions[turns.end]
     if last.op == schema.Opcode.LoopEnd:
         return int(last.loop)
-    loop = plan.loops
+    loop = int(plan.loops)
     plan.loops += 1
     begin = copy(last)
     begin.op, last.op = schema.Opcode.LoopBegin, schema.Opcode.LoopEnd
