@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from bireme.codegen.cost import RECURRENT
-from bireme.ir import Dim, Fusion, Op
+from bireme.ir import Dim, Fusion, Op, evaluate, parse
+from bireme.ir.dims import symbols_of
 from bireme.ir.winograd import TAPS
 
 CONVOLUTION, DEPTHWISE, MATMUL = "convolution", "depthwise convolution", "matmul"
@@ -35,6 +37,7 @@ _BY_NAME = {
     **dict.fromkeys(("scatter_elements", "scatter_nd", "reverse_sequence"), MOVEMENT),
     **dict.fromkeys(("iota", "dim_values"), ELEMENTWISE),
 }  # fmt: skip
+_SYMBOLIC = re.compile(r"\{([^}]*)\}")
 _WINOGRAD = re.compile(r"F\((\d+)×")
 _BY_FUSION = {
     Fusion.POINTWISE: ELEMENTWISE,
@@ -56,7 +59,7 @@ def class_of(op: Op) -> str:
 
 def form_of(op: Op) -> str:
     """The size of a kernel's convolution or product, `3×3/2 64→128 at 28×28` (`3×3 F(4×4) ...` in
-    Winograd's form), `128×768×3072`; else "".
+    Winograd's form), `128×768×3072`; else "". Sizes that depend on symbols stand in braces.
     """
     for member in op.members:
         if member.name == "conv":
@@ -64,6 +67,16 @@ def form_of(op: Op) -> str:
         if member.name == "matmul":
             return _product(member)
     return ""
+
+
+def form_at(form: str, sizes: Mapping[str, int]) -> str:
+    """A form with numbers in place of expressions, as far as `sizes` has their symbols."""
+
+    def number(found: re.Match[str]) -> str:
+        dim = parse(found[1])
+        return str(evaluate(dim, sizes)) if symbols_of(dim) <= sizes.keys() else found[1]
+
+    return _SYMBOLIC.sub(number, form)
 
 
 def done_of_counted(form: str) -> float:
@@ -123,4 +136,4 @@ def _product(op: Op) -> str:
 
 
 def _times(sizes: tuple[Dim, ...] | list[Dim]) -> str:
-    return "×".join(map(str, sizes))
+    return "×".join(str(size) if isinstance(size, int) else f"{{{size}}}" for size in sizes)

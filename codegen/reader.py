@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bireme.codegen.arena import live_bytes
+from bireme.codegen.classes import form_at
 from bireme.codegen.container import round_up, unpack
 from bireme.codegen.plan import Instruction, Plan, Source, Tensor, Version
 from bireme.ir import DType, SymbolRange, evaluate
@@ -44,7 +45,7 @@ def read_plan(data: bytes, sizes: Mapping[str, int]) -> tuple[Plan, list[str]]:
     plan.inputs, plan.outputs = _ints(found.inputs), _ints(found.outputs)
     plan.instructions = [_instruction(i, scalars) for i in found.instructions or ()]
     plan.sources = [
-        Source(_text(s.op), _text(s.node), _text(s.kind), _text(s.form))
+        Source(_text(s.op), _text(s.node), _text(s.kind), form_at(_text(s.form), sizes))
         for s in found.sources or ()
     ]
     plan.loops = found.loops

@@ -207,7 +207,7 @@ def advise_whole(
 
 
 def _bandwidth(view: _View) -> str:
-    return "memory bandwidth" if view.step.limit == MEMORY else f"{view.step.limit} bandwidth"
+    return f"{view.step.limit} {'bandwidth' if view.bound_by_memory() else 'peak'}"
 
 
 def _why_alone(view: _View) -> str:
