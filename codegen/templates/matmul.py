@@ -101,7 +101,7 @@ def _is_turned(b: Value) -> bool:
     owner = b.owner
     if owner is None or owner.name != "transpose":
         return False
-    return owner.attrs["perm"][-2:][:1] == (b.type.rank - 1,)
+    return bool(owner.attrs["perm"][-2] == b.type.rank - 1)
 
 
 def _batch_of(operand: Value, batch: Index) -> Index:

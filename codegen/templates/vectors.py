@@ -128,7 +128,3 @@ def turned(emit: Emitter, vectors: Sequence[Expr]) -> list[Expr]:
                 rows[i | bit] = emit.opaque(_picked(pair, high), "turned")
         bit //= 2
     return rows
-
-
-def _picked(vectors: list[Expr], lanes: list[int]) -> Expr:
-    return tirx.Shuffle(vectors, [const(i, "int32") for i in lanes])
