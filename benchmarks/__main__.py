@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> Report:
         cores=len(os.sched_getaffinity(0)),
         peak=machine_limits(1, again=True).gflops,
         cpu_time=options.cpu_time,
+        note=options.note,
     )
     for engine in engines:
         if engine not in broken:
@@ -125,6 +126,7 @@ def main() -> int:
     parser.add_argument("--cpu-time", action="store_true", help="not wall time; one thread only")
     parser.add_argument("--json", type=Path, default=FOLDER / "results.json", help="results")
     parser.add_argument("--page", action="store_true", help="also write docs/benchmarks.md")
+    parser.add_argument("--note", default="", help="what a reader of the page must know")
     parser.add_argument("--keep", action="store_true", help="keep models and logs in build/")
     parser.add_argument("--install", nargs="+", metavar="NAME", help="only make environments")
     options = parser.parse_args()

@@ -163,6 +163,7 @@ def text(report: Report) -> str:
         peak=report.peak,
     )
     versions = [f"| {title(e)} | {v} |" for e, v in report.versions.items() if e != OURS]
+    versions += [f"| note | {report.note} |"] if report.note else []
     ratios = [r for m in report.models for t in report.threads if (r := report.ratio(m, t))]
     picture = f"![time over Bireme's by model and engine]({CHART})"
     mean = f"Geometric mean of all float32 ratios: {geometric_mean(ratios):.2f}." if ratios else ""

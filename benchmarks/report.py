@@ -30,6 +30,7 @@ class Report:
     cores: int
     peak: float
     cpu_time: bool
+    note: str = ""  # what a reader must know of this run
     versions: dict[str, str] = field(default_factory=dict)
     multiply_adds: dict[str, int] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
