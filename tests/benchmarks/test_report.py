@@ -69,7 +69,8 @@ def test_page(report: Report, tmp_path: Path) -> None:
     write_page(report, tmp_path)
     page = (tmp_path / PAGE).read_text()
     assert page == text(report)
-    for part in ("2026-01-02", "| note | a noisy day |", "onnxruntime 2", "| rnn | 0.400 | 0.200 | – | 0.500 | 5% |",
+    for part in ("2026-01-02", "| note | a noisy day |", "onnxruntime 2",
+                 "| rnn | 0.400 | 0.200 | – | 0.500 | 5% |",
                  "* OpenVINO on rnn: `Error: 'GRU' is missing`", CHART, RESULTS):  # fmt: skip
         assert part in page
     assert Report.load(tmp_path / RESULTS) == report
