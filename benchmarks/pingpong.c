@@ -25,7 +25,7 @@ static void wait_for(int value) {
   }
 }
 
-static void *other(void *unused) {
+static void* other(void* unused) {
   pin(cores[1]);
   for (int i = 0; i < kTurns * kBursts; ++i) {
     wait_for(2 * i + 1);
