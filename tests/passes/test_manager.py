@@ -8,6 +8,7 @@ import pytest
 from bireme.ir import BiremeError, Builder
 from bireme.passes import DEFAULT, PASSES, Outcome, Pass, Property, dump_to, make_pass, optimise
 from bireme.passes.dce import Dce
+from bireme.passes.precision import Precision
 from tests.passes.support import TARGET, Net, apply, names, run_passes
 
 
