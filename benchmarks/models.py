@@ -117,6 +117,7 @@ MODELS: dict[str, Zoo | Packaged] = {
     "vit_tiny": Zoo("vit_tiny"),
     "lstm2_h256_s64": Zoo("lstm_stack", SEQUENCE),
     "bigru_tagger_s64": Zoo("bigru_tagger", SEQUENCE, {"embedding_dim": 128, "num_layers": 2}),
+    "bigru1_tagger_s64": Zoo("bigru_tagger", SEQUENCE),
     "ppocrv4_det_640": Packaged(OCR, "models/*det_infer.onnx", {"x": (1, 3, 640, 640)}, writing),
     "ppocrv4_rec_320": Packaged(OCR, "models/*rec_infer.onnx", {"x": (1, 3, 48, 320)}, writing),
     "ppocr_cls": Packaged(OCR, "models/*cls_infer.onnx", {"x": (1, 3, 48, 192)}, writing),
