@@ -22,7 +22,7 @@ from bireme.codegen.parameters import Space
 from bireme.codegen.templates import contraction
 from bireme.codegen.templates.common import Emission, Work, unravel
 from bireme.codegen.templates.contraction import Form, Kernel, sums_from
-from bireme.codegen.templates.tiles import COLUMNS, Tile, fits, last_heights
+from bireme.codegen.templates.tiles import COLUMNS, Tile, fits
 from bireme.codegen.tir import Buffer, Expr, const, index, match
 from bireme.ir import Dim, DType, Value, ceildiv, maximum, product
 from bireme.targets.description import InstructionSet
@@ -38,6 +38,12 @@ _TILE_ROWS = 12
 # second-level cache.
 _TASK_BLOCKS = 4
 _CALL_BLOCKS = 24
+# Heights of the last tile of a part whose rows only run time knows: of these the least is taken
+# that is enough.
+_LAST_ROWS = (1, 2, 4, 6, 8, 10, 12)
+# In so many tiles of rows the weights of the next column tile are asked for, where there may be no
+# more.
+_FEW_TILES = 3
 # Terms that are copied together.
 _RUN = 16
 
@@ -189,7 +195,7 @@ class _Packed(Kernel):
         """Heights that the last tile of a part may have."""
         height, total = self.tile.rows, self.form.rows[1]
         if not isinstance(total, int):
-            return last_heights(height)
+            return [*(h for h in _LAST_ROWS if h < height), height]
         ends = {self.parameters.chunk % height, total % self.parameters.chunk % height}
         return sorted(ends - {0})
 
@@ -257,13 +263,16 @@ class _Packed(Kernel):
         emit = self.emit_
         runs = length // _RUN
         tiles = -(-self.parameters.chunk // self.tile.rows)
+        if not isinstance(self.form.rows[1], int):
+            tiles = min(tiles, _FEW_TILES)
         share = -(-length // (tiles * runs))
         step = emit.bind((number * index(runs) + run) * index(share))
-        for j in range(width):
-            following = emit.bind(part.block + block + index(width + j))
-            for i in range(share):
-                at = [following, start + step + index(i), index(0)]
-                self.e.evaluator.prefetch(self.weights, at)
+        with emit.when(step < index(length)):
+            for j in range(width):
+                following = emit.bind(part.block + block + index(width + j))
+                for i in range(share):
+                    at = [following, start + step + index(i), index(0)]
+                    self.e.evaluator.prefetch(self.weights, at)
 
     def _sum_offset(self, row: Expr, block: Expr) -> Expr:
         """Where the sums of a row for a block stand: column block after column block."""
