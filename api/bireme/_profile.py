@@ -32,8 +32,32 @@ _MOST_EVENTS = 200_000
 Tell = Callable[[str, int, int], None]
 
 
+class _Measured:
+    """What follows from the time of one step or several, and from their operations and bytes."""
+
+    seconds: float
+    operations: float | None
+    bytes: float | None
+    limit_seconds: float | None
+
+    @property
+    def gflops(self) -> float | None:
+        """Operations in a nanosecond."""
+        return _rate(self.operations, self.seconds)
+
+    @property
+    def gbs(self) -> float | None:
+        """Bytes in a nanosecond."""
+        return _rate(self.bytes, self.seconds)
+
+    @property
+    def of_limit(self) -> float | None:
+        """The part of the time that no code could save."""
+        return _part(self.limit_seconds, self.seconds)
+
+
 @dataclass(frozen=True)
-class Step:
+class Step(_Measured):
     """One instruction of the plan over all its calls in a run.
 
     Attributes:
@@ -84,24 +108,9 @@ class Step:
     readers: tuple[int, ...] = ()
     findings: tuple[Finding, ...] = ()
 
-    @property
-    def gflops(self) -> float | None:
-        """Operations in a nanosecond."""
-        return _rate(self.operations, self.seconds)
-
-    @property
-    def gbs(self) -> float | None:
-        """Bytes in a nanosecond."""
-        return _rate(self.bytes, self.seconds)
-
-    @property
-    def of_limit(self) -> float | None:
-        """The part of the time that no code could save."""
-        return _part(self.limit_seconds, self.seconds)
-
 
 @dataclass(frozen=True)
-class Total:
+class Total(_Measured):
     """Several steps together: seconds of a run, share of the whole, and what they reach."""
 
     name: str
@@ -112,21 +121,6 @@ class Total:
     operations: float | None
     bytes: float | None
     limit_seconds: float | None
-
-    @property
-    def gflops(self) -> float | None:
-        """Operations in a nanosecond."""
-        return _rate(self.operations, self.seconds)
-
-    @property
-    def gbs(self) -> float | None:
-        """Bytes in a nanosecond."""
-        return _rate(self.bytes, self.seconds)
-
-    @property
-    def of_limit(self) -> float | None:
-        """The part of the time that no code could save."""
-        return _part(self.limit_seconds, self.seconds)
 
     @property
     def gain_seconds(self) -> float | None:

@@ -58,16 +58,10 @@ class Form:
     filter_blocks: int
 
 
-@dataclass(frozen=True)
-class Parameters:
+class Parameters(contraction.Parameters):
     """A task takes `chunk` output tiles and `group` filter blocks; `rows` × `blocks` is the
     register tile of the matrix products.
     """
-
-    chunk: int
-    group: int
-    rows: int
-    blocks: int
 
 
 def space(form: Form, level: InstructionSet) -> Space[Parameters]:
