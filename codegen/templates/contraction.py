@@ -11,7 +11,7 @@ inner part of a larger result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tvm import tirx
@@ -191,6 +191,13 @@ class Kernel:
             )
         return made
 
+    def _scratch_with(self, others: Mapping[int, Kernel]) -> Dim:
+        """Scratch for whichever of these kernels a task is done by."""
+        scratch = self._scratch_bytes()
+        for kernel in others.values():
+            scratch = maximum(scratch, kernel._scratch_bytes())
+        return scratch
+
     def _scratch_bytes(self) -> Dim:
         return self._panel_bytes() + self._spill_bytes()
 
@@ -233,10 +240,7 @@ class Kernel:
                 with emit.when(rows == index(number)):
                     kernel._columns(batch, first_block, count, span)
             self._borders(batch, first_block, count, span)
-        scratch = self._scratch_bytes()
-        for kernel in few_rows.values():
-            scratch = maximum(scratch, kernel._scratch_bytes())
-        return Work(product(form.batch) * parts * column_groups, scratch)
+        return Work(product(form.batch) * parts * column_groups, self._scratch_with(few_rows))
 
     def _columns(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:
         """All column tiles of a task: whole ones, single blocks, then the incomplete block."""

@@ -24,7 +24,7 @@ from bireme.codegen.templates.common import Emission, Work, unravel
 from bireme.codegen.templates.contraction import Form, Kernel, sums_from
 from bireme.codegen.templates.tiles import COLUMNS, Tile, fits
 from bireme.codegen.tir import Buffer, Expr, const, index, match
-from bireme.ir import Dim, DType, Value, ceildiv, maximum, product
+from bireme.ir import Dim, DType, Value, ceildiv, product
 from bireme.targets.description import InstructionSet
 
 # With fewer rows than this, copying them costs more than it saves.
@@ -122,9 +122,10 @@ class _Packed(Kernel):
         e, emit, form = self.e, self.emit_, self.form
         batch_sizes = [emit.dim(d) for d in form.batch]
         total, blocks = emit.dim(form.rows[1]), emit.dim(form.blocks)
-        parts = emit.dim(ceildiv(form.rows[1], self.parameters.chunk))
         group_blocks = self.parameters.group
-        groups = emit.dim(ceildiv(form.blocks, group_blocks))
+        chunks = ceildiv(form.rows[1], self.parameters.chunk)
+        column_groups = ceildiv(form.blocks, group_blocks)
+        parts, groups = emit.dim(chunks), emit.dim(column_groups)
         cursor = emit.scratch("cursor", "int64", 1)
         here = Buffer(cursor, DType.I64, (1,))
         emit.store(here, index(0), e.begin)
@@ -145,12 +146,7 @@ class _Packed(Kernel):
                     span = (index(0), index(1), first, first + rows)
                     kernel._columns(batch, block, count, span)
             emit.store(here, index(0), task + taken)
-        scratch = self._scratch_bytes()
-        for kernel in few_rows.values():
-            scratch = maximum(scratch, kernel._scratch_bytes())
-        chunks = ceildiv(form.rows[1], self.parameters.chunk)
-        tasks = product(form.batch) * chunks * ceildiv(form.blocks, group_blocks)
-        return Work(tasks, scratch)
+        return Work(product(form.batch) * chunks * column_groups, self._scratch_with(few_rows))
 
     def _work(self, part: _Part) -> None:
         emit = self.emit_
