@@ -116,9 +116,7 @@ class Walk:
         layer.direction = direction
         self.use_activations(activation)
         self.start()
-        runs = emit.opaque(
-            tirx.truncdiv(layer.steps + index(layer.together - 1), index(layer.together))
-        )
+        runs = self.runs()
         with emit.when(layer.steps > index(0)):
             self.gather(index(0), index(0), layer.inputs)
             self.sums.project(index(0), index(0), layer.blocks)
@@ -134,11 +132,25 @@ class Walk:
                 moment = Moment(start, step, here, there, more)
                 for part in self.parts(moment):
                     self.blocks(part, moment, index(0), layer.blocks, None)
-            ahead = self.sums.is_interleaved()
-            if ahead is not True:
-                with self.emit.when(more, None if ahead is False else layer.count > index(1)):
-                    self.sums.project(there, index(0), layer.blocks)
+            self.project_later(there, index(0), layer.blocks, more)
         self.finish(emit.bind(tirx.bitwise_and(layer.steps, index(1))))
+
+    def runs(self) -> Expr:
+        """How many runs of steps together there are."""
+        layer = self.layer
+        steps = layer.steps + index(layer.together - 1)
+        return self.emit.opaque(tirx.truncdiv(steps, index(layer.together)), "runs")
+
+    def project_later(self, there: Expr, first: Expr, blocks: Expr, *conditions: Expr) -> None:
+        """The share of the next run for some blocks, where the steps have not calculated it and all
+        conditions hold.
+        """
+        ahead = self.sums.is_interleaved()
+        if ahead is True:
+            return
+        several = None if ahead is False else self.layer.count > index(1)
+        with self.emit.when(*conditions, several):
+            self.sums.project(there, first, blocks)
 
     def _time(self, step: Expr) -> Expr:
         """The place in the sequence that a step looks at."""

@@ -84,9 +84,7 @@ class Phases:
                 walk.gather(index(0), *inputs)
         with emit.when(a.equal(phase, index(1)), some):
             walk.sums.project(index(0), first, blocks)
-        runs = emit.opaque(
-            tirx.truncdiv(layer.steps + index(layer.together - 1), index(layer.together))
-        )
+        runs = walk.runs()
         past = emit.bind(phase - index(_BEFORE), "past")
         run = emit.opaque(tirx.truncdiv(past, index(self.length)), "run")
         place = emit.bind(past - run * index(self.length), "place")
@@ -105,11 +103,8 @@ class Phases:
         there = emit.bind(index(1) - here, "there")
         with emit.when(a.equal(place, index(0)), more):
             walk.gather(emit.bind(start + index(layer.together)), *inputs)
-        ahead = walk.sums.is_interleaved()
-        if ahead is not True:
-            last = a.equal(place, index(self.length - 1))
-            with emit.when(last, more, None if ahead is False else layer.count > index(1)):
-                walk.sums.project(there, first, blocks)
+        last = a.equal(place, index(self.length - 1))
+        walk.project_later(there, first, blocks, last, more)
         count = parts_of(layer.op)
         step = emit.opaque(tirx.truncdiv(place - index(1), index(count)), "step")
         number = emit.bind(place - index(1) - step * index(count), "number")
