@@ -29,8 +29,9 @@ from bireme.targets.description import InstructionSet
 
 # With fewer rows than this, copying them costs more than it saves.
 LEAST_ROWS = 8
-# Terms of a stretch: a column tile of two blocks then takes 32 KiB.
+# Terms of a stretch, and column blocks of a tile at most: its weights then take 32 KiB.
 _DEPTH = 256
+_TILE_BLOCKS = 2
 # Rows of a part, and what whole tiles of them are usually multiples of.
 _ROWS = 168
 _TILE_ROWS = 12
@@ -64,7 +65,7 @@ def space(form: Form, level: InstructionSet) -> Space[Parameters]:
     total, (depth,) = form.rows[1], form.terms
     assert isinstance(depth, int)
     chunk = _chunk(total)
-    tile = contraction.tile_of(form, level, _TASK_BLOCKS)
+    tile = contraction.tile_of(form, level, _TILE_BLOCKS)
     return Space(
         Parameters(chunk, _TASK_BLOCKS, tile.rows, tile.blocks, _CALL_BLOCKS, _stretch(depth)),
         {
@@ -82,11 +83,14 @@ def space(form: Form, level: InstructionSet) -> Space[Parameters]:
 
 @dataclass(frozen=True)
 class _Part:
-    """What a call works on: rows [first, first + rows) of a batch, `blocks` column blocks."""
+    """What a call works on: rows [first, first + rows) of a batch, `blocks` column blocks. Sums
+    are kept of `padded` rows, which are whole tiles.
+    """
 
     batch: Index
     first: Expr
     rows: Expr
+    padded: Expr
     block: Expr
     blocks: Expr
 
@@ -140,7 +144,10 @@ class _Packed(Kernel):
             first = emit.bind(part * index(self.parameters.chunk), "first")
             rows = emit.bind(tirx.min(index(self.parameters.chunk), total - first), "rows")
             with emit.when(rows > index(max(few_rows)) if few_rows else None):
-                self._work(_Part(batch, first, rows, block, count))
+                height = index(self.tile.rows)
+                tiles = emit.opaque(tirx.truncdiv(rows + height - index(1), height), "tiles")
+                padded = emit.bind(tiles * height, "padded")
+                self._work(_Part(batch, first, rows, padded, block, count))
             for number, kernel in few_rows.items():
                 with emit.when(rows == index(number)):
                     span = (index(0), index(1), first, first + rows)
@@ -152,7 +159,7 @@ class _Packed(Kernel):
         emit = self.emit_
         whole, rest = divmod(self.depth, self.stretch)
         vector = tirx.Ramp(index(0), index(1), COLUMNS)
-        with emit.loop("zero", emit.bind(part.blocks * index(self.lines_rows))) as line:
+        with emit.loop("zero", emit.bind(part.blocks * part.padded)) as line:
             start, lanes = match(line * index(COLUMNS), vector)
             emit.store(self.sums, start + lanes, const(0.0, "float32"))
         with emit.loop("stretch", index(whole)) as number:
@@ -204,7 +211,9 @@ class _Packed(Kernel):
         first = emit.bind(number * index(self.tile.rows))
         spots = [
             [
-                tirx.Ramp(emit.bind(self._sum_offset(first + index(i), at)), index(1), COLUMNS)
+                tirx.Ramp(
+                    emit.bind(self._sum_offset(part, first + index(i), at)), index(1), COLUMNS
+                )
                 for at in [emit.bind(block + index(j)) for j in range(tile.blocks)]
             ]
             for i in range(tile.rows)
@@ -270,9 +279,9 @@ class _Packed(Kernel):
                     at = [following, start + step + index(i), index(0)]
                     self.e.evaluator.prefetch(self.weights, at)
 
-    def _sum_offset(self, row: Expr, block: Expr) -> Expr:
+    def _sum_offset(self, part: _Part, row: Expr, block: Expr) -> Expr:
         """Where the sums of a row for a block stand: column block after column block."""
-        return (block * index(self.lines_rows) + row) * index(COLUMNS)
+        return (block * part.padded + row) * index(COLUMNS)
 
     def _copy_rows(self, part: _Part, start: Expr, length: int) -> None:
         """Copies a stretch of each row: runs of terms, within a run the rows of a tile."""
@@ -316,7 +325,7 @@ class _Packed(Kernel):
             row = (index(0), emit.bind(part.first + line))
 
             def store(block: Expr, lanes: Expr | None) -> None:
-                start = emit.bind(self._sum_offset(line, block))
+                start = emit.bind(self._sum_offset(part, line, block))
                 sums = sums_from(emit, self.sums, start)
                 self._store(part.batch, [emit.bind(part.block + block)], row, [sums], lanes)
 
