@@ -2,7 +2,8 @@
 
 An analytic choice between costs in multiply-adds of a core. Winograd's form spends fewer products
 a result, but transforms inputs and outputs, calculates outputs of whole tiles whether they exist or
-not, and reads filters that are (m + 2)² / 9 times as large.
+not, and reads filters that are (m + 2)² / 9 times as large. It is float32; a direct convolution may
+multiply smaller elements, several times as many in the same time.
 """
 
 from __future__ import annotations
@@ -32,17 +33,19 @@ class Convolution:
     width: int
 
 
-def choose_form(conv: Convolution) -> int:
+def choose_form(conv: Convolution, rate: int = 1) -> int:
     """Outputs along a side of a Winograd tile, or DIRECT, whichever costs least."""
-    return min((DIRECT, *POINTS), key=lambda form: cost(conv, form))
+    return min((DIRECT, *POINTS), key=lambda form: cost(conv, form, rate))
 
 
-def cost(conv: Convolution, form: int) -> int:
-    """Multiply-adds that take as long as the convolution in a form."""
+def cost(conv: Convolution, form: int, rate: int = 1) -> int:
+    """Multiply-adds of float32 that take as long as the convolution in a form. A direct one
+    calculates `rate` products in the time of one, of elements `rate` times as small.
+    """
     products, filters = conv.channels * conv.filters, 4 * conv.channels * conv.filters
     if form == DIRECT:
         outputs = conv.batch * conv.height * conv.width
-        return TAPS**2 * (outputs * products + _A_BYTE * filters)
+        return TAPS**2 * (outputs * products + _A_BYTE * filters) // rate
     tiles = conv.batch * -(-conv.height // form) * -(-conv.width // form)
     points = (form + TAPS - 1) ** 2
     of_input, of_output = _TRANSFORMS[form]

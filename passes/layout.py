@@ -10,9 +10,7 @@ import numpy as np
 
 from bireme.ir import Block, Builder, DType, Fusion, Graph, Op, TensorType, Value, evaluate, product
 from bireme.ir.opdef import Array
-from bireme.ir.winograd import TAPS, transform_filters
 from bireme.passes.assignment import Choice, Flow, Form, assign
-from bireme.passes.convolution_form import DIRECT, Convolution, choose_form
 from bireme.passes.layout_rules import (
     BLOCKED,
     ZERO,
@@ -26,11 +24,8 @@ from bireme.passes.layout_rules import (
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.pack_matmul import pack_pairs
 from bireme.passes.rewrite import remove_unused
-from bireme.passes.values import producer_for_one, weight_name
+from bireme.passes.values import producer_for_one, typical_sizes, weight_name
 from bireme.targets.description import Description
-
-# A symbol whose typical size nobody gave has hint 1, at which a picture would cost nothing.
-_LEAST_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -61,42 +56,34 @@ class Layout(Pass):
     narrow that the zeros would cost too much, and fewer than a quarter of a block of filters, stay
     plain.
 
-    3×3 convolutions at every place may become Winograd's (`conv` with `winograd`, filters
-    transformed at compile time), where `convolution_form` finds that faster at typical sizes; in
-    float32 alone, because the transforms round. Filters of bfloat16 stand in pairs of channels.
+    Filters of bfloat16 stand in pairs of channels.
     """
 
     name: ClassVar[str] = "layout"
 
-    winograd: bool = True
-
     def run(self, graph: Graph, description: Description, /) -> Outcome:
         hints = {name: sizes.typical for name, sizes in graph.all_symbols.items()}
         tally = _Tally()
-        sizes = {name: max(hint, _LEAST_SIZE) for name, hint in hints.items()}
-        settings = _Settings(description.channel_block, sizes, self.winograd)
+        settings = _Settings(description.channel_block, typical_sizes(graph))
         _layout_block(graph.body, settings, tally)
         remove_unused(graph.body)
         if not tally.blocked:
             return Outcome(False)
         moves = [op for op in graph.walk() if op.name in ("pack_channels", "unpack_channels")]
         moved = sum(_bytes(op.result.type, hints) for op in moves)
-        tiles = [op.attrs["winograd"] for op in graph.walk() if op.name == "conv"]
-        forms = [f"{tiles.count(m)} as Winograd F({m}×{m})" for m in sorted({*tiles} - {DIRECT})]
-        gain = (
+        return Outcome(
+            True,
             f"blocked {tally.blocked} of {count(tally.convolutions, 'convolution')}"
-            f" with {count(len(moves), 'conversion')} ({moved / 1e6:.2f} MB)"
+            f" with {count(len(moves), 'conversion')} ({moved / 1e6:.2f} MB)",
         )
-        return Outcome(True, ", ".join([gain, *forms]))
 
 
 @dataclass(frozen=True)
 class _Settings:
-    """Channels in a block, typical sizes of symbols, and whether Winograd's form may be used."""
+    """Channels in a block, and typical sizes of symbols."""
 
     size: int
     hints: Mapping[str, int]
-    winograd: bool
 
 
 @dataclass
@@ -216,12 +203,6 @@ def pack_filters(weights: Array, in_block: int, out_block: int) -> Array:
     padded = np.pad(weights, spare) if any(after for _, after in spare) else weights
     blocked = padded.reshape(-1, out_block, padded.shape[1] // in_block, in_block, *kernel)
     return np.ascontiguousarray(np.moveaxis(blocked, (3, 1), (-2, -1)))
-
-
-def pack_winograd(weights: Array, tile: int, block: int) -> Array:
-    """`[O, C, 3, 3]` transformed for tiles of `tile` outputs: `[O/b, n, n, C/b, b, b]`."""
-    packed = pack_filters(transform_filters(weights, tile), block, block)
-    return np.ascontiguousarray(np.moveaxis(packed, 1, 3))
 
 
 def pack_depthwise(weights: Array, block: int) -> Array:
@@ -402,14 +383,11 @@ class _Rewriter:
         conv = self.plan.convs[op]
         plain = conv.takes is None and x not in self._blocked
         in_block = 1 if plain else self.size
-        form = DIRECT if plain or conv.depthwise else self._form(op)
         if conv.depthwise:
             packed = pack_depthwise(weights, self.size)
-        elif form == DIRECT:
-            packed = pack_filters(weights, in_block, self.size)
         else:
-            packed = pack_winograd(weights, form, self.size)
-        attrs = {**op.attrs, "in_block": in_block, "out_block": self.size, "winograd": form}
+            packed = pack_filters(weights, in_block, self.size)
+        attrs = {**op.attrs, "in_block": in_block, "out_block": self.size}
         if not plain and not conv.depthwise and op.attrs["groups"] == 1:
             attrs["spare"] = -weights.shape[1] % self.size
         if not plain and not conv.depthwise and x.type.dtype is DType.BF16:
@@ -417,18 +395,6 @@ class _Rewriter:
         operand = x if plain else self._pack(x, x.type.rank, 0.0, b)
         filters = b.constant(packed, weight_name(w))
         return b.op("conv", [operand, filters], **attrs).result
-
-    def _form(self, op: Op) -> int:
-        """Tiles of a convolution in Winograd's form, or DIRECT."""
-        attrs, weights = op.attrs, op.operands[1].type
-        everywhere = {*attrs["strides"], *attrs["dilations"], attrs["groups"]} == {1}
-        exact = self.settings.winograd and weights.dtype is DType.F32
-        if not exact or not everywhere or weights.shape[2:] != (TAPS, TAPS):
-            return DIRECT
-        batch, _, *sizes = (evaluate(d, self.settings.hints) for d in op.result.type.shape)
-        filters, channels = weights.static_shape[:2]
-        filters = -(-filters // self.size) * self.size
-        return choose_form(Convolution(channels, filters, batch, *sizes))
 
     def _pack(self, value: Value, rank: int, fill: float, b: Builder) -> Value:
         """The blocked form of an operand of `rank` axes, as an op made from it can read it."""

@@ -20,6 +20,7 @@ from bireme.passes.pack_recurrent import PackRecurrent
 from bireme.passes.pad_once import PadOnce
 from bireme.passes.precision import Precision
 from bireme.passes.simplify import Simplify
+from bireme.passes.winograd import Winograd
 from bireme.targets.description import Description
 
 PASSES: dict[str, type[Pass]] = {
@@ -37,6 +38,7 @@ PASSES: dict[str, type[Pass]] = {
         PadOnce,
         Precision,
         Simplify,
+        Winograd,
     )
 }
 
@@ -53,6 +55,7 @@ DEFAULT: tuple[Pass, ...] = (
     Cse(),
     Layout(),  # packs weights, so what changes weights comes before it
     PackMatmul(),
+    Winograd(),
     Cse(),  # paddings of one value, made by layout
     PadOnce(),
     Dce(),
@@ -63,14 +66,13 @@ DEFAULT: tuple[Pass, ...] = (
 def default(*, winograd: bool = True, precision: Precision | None = None) -> tuple[Pass, ...]:
     """The default pipeline with other options of its passes.
 
-    With `precision`, that pass decides behind all that pack weights, and convolutions stay direct:
-    products of reduced elements gain more than Winograd's form, and round less.
+    With `precision`, that pass decides behind those that pack weights. It leaves convolutions to
+    Winograd's form where that is faster.
     """
-    direct = not winograd or precision is not None
-    passes = [replace(p, winograd=not direct) if isinstance(p, Layout) else p for p in DEFAULT]
+    passes = [step for step in DEFAULT if winograd or not isinstance(step, Winograd)]
     if precision is not None:
-        place = next(number for number, step in enumerate(passes) if isinstance(step, PadOnce))
-        passes.insert(place, precision)
+        place = next(number for number, step in enumerate(passes) if isinstance(step, PackMatmul))
+        passes.insert(place + 1, replace(precision, winograd=winograd))
     return tuple(passes)
 
 

@@ -22,7 +22,8 @@ from bireme.passes.guard import (
 from bireme.passes.manager import Outcome, Pass, count
 from bireme.passes.pack_matmul import pack_pairs
 from bireme.passes.rewrite import remove_unused
-from bireme.passes.values import pads_with_zeros, weight_name
+from bireme.passes.values import pads_with_zeros, typical_sizes, weight_name
+from bireme.passes.winograd import winograd_tile
 from bireme.targets.description import Description
 
 # The element types to reduce to, by what they are called on the command line.
@@ -58,10 +59,11 @@ class Precision(Pass):
     ops and reductions that read it too read what was stored. Inputs, outputs and values that no
     reduced contraction reads keep their type.
 
-    Contractions stay in float32 where nothing reads reduced operands (plain layouts, Winograd's
-    form), in loops, where results decide places or whole numbers, where float16 could overflow, and
-    where `calibration`, inputs of the model, shows that rounding operands costs too much
-    (`bireme.passes.guard`). `auto` reduces to bfloat16 where processors of the target multiply it;
+    Contractions stay in float32 where nothing reads reduced operands (plain layouts), where
+    Winograd's form, which is float32, is faster (unless `winograd` is off), in loops, where results
+    decide places or whole numbers, where float16 could overflow, and where `calibration`, inputs of
+    the model, shows that rounding operands costs too much (`bireme.passes.guard`). `auto` reduces
+    to bfloat16 where processors of the target multiply it;
     with calibration inputs it leaves so many contractions in float32 that the outputs are within
     `limit` of float32, relative to the largest element of each (`bireme.passes.selection`). The
     details are a `PrecisionReport`.
@@ -72,6 +74,7 @@ class Precision(Pass):
     dtype: str = "auto"
     limit: float = 1e-2
     calibration: Sequence[Feed] = ()
+    winograd: bool = True
 
     def run(self, graph: Graph, description: Description, /) -> Outcome:
         report = self._decide(graph, description)
@@ -88,7 +91,17 @@ class Precision(Pass):
             raise BiremeError("BM3001", f"dtype is {known}; found {self.dtype!r}", where=self.name)
         dtype = REDUCED.get(self.dtype, DType.BF16)
         missing = self.dtype == AUTO and not description.multiplies_bf16
-        decisions = judge(graph, dtype, _no_products if missing else obstacle, self.calibration)
+        rate = 2 if dtype is DType.BF16 and description.multiplies_bf16 else 1
+        sizes = typical_sizes(graph)
+
+        def held_back(op: Op) -> str | None:
+            if missing:
+                return "no processor of the target multiplies bfloat16"
+            if self.winograd and winograd_tile(op, sizes, rate):
+                return "Winograd's form is faster"
+            return obstacle(op)
+
+        decisions = judge(graph, dtype, held_back, self.calibration)
         meter = Meter(graph, partial(reduce, dtype=dtype), self.calibration)
         if self.dtype == AUTO and self.calibration:
             decisions = keep_limit(graph, decisions, self.limit, meter)
@@ -114,10 +127,6 @@ def precision_for(
     return None if name == FLOAT32 else Precision(name, limit, tuple(calibration))
 
 
-def _no_products(_: Op) -> str:
-    return "no processor of the target multiplies bfloat16"
-
-
 def reduce(graph: Graph, kept: Sequence[int], dtype: DType) -> None:
     """Reduces all contractions of a graph but those of the numbers `kept`, in place."""
     every = enumerate(contractions(graph))
@@ -135,9 +144,7 @@ def obstacle(op: Op) -> str | None:
         return None if constant or w.type.rank > 2 else "its right operand is not packed"
     if op.name != "conv" or op.attrs["out_block"] == 1:
         return "its channels are not blocked"
-    if op.attrs["in_block"] == 1:
-        return "it reads fewer channels than stand in a block"
-    return "it is in Winograd's form" if op.attrs["winograd"] else None
+    return "it reads fewer channels than stand in a block" if op.attrs["in_block"] == 1 else None
 
 
 class _Reducer:

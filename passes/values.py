@@ -6,9 +6,17 @@ from math import prod
 
 import numpy as np
 
-from bireme.ir import Op, TensorType, Value
+from bireme.ir import Graph, Op, TensorType, Value
 from bireme.ir.dims import symbols_of
 from bireme.ir.opdef import Array, AttrKind
+
+# A symbol whose typical size nobody gave has hint 1, at which a picture would cost nothing.
+_LEAST_SIZE = 16
+
+
+def typical_sizes(graph: Graph) -> dict[str, int]:
+    """Sizes of symbols at which costs are weighed."""
+    return {name: max(s.typical, _LEAST_SIZE) for name, s in graph.all_symbols.items()}
 
 
 def static_bytes(tensor: TensorType) -> int:

@@ -101,8 +101,8 @@ def test_float16():
     feed = random_inputs(graph)
     precision = Precision("fp16", calibration=[feed])
     changed = graph.clone()
-    optimise(changed, CHIPS["generic"], passes=default(precision=precision))
-    options = Options(jobs=0, precision=precision)
+    optimise(changed, CHIPS["generic"], passes=default(winograd=False, precision=precision))
+    options = Options(jobs=0, winograd=False, precision=precision)
     program = bm.compile(graph, "x86:znver4", options=options)
     assert program.report.precision.reduced > 4
     bound = tolerance_of(DType.F16).kernel

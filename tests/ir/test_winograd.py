@@ -8,7 +8,7 @@ import pytest
 from bireme.ir.ops.contraction import convolve
 from bireme.ir.reference import run_op
 from bireme.ir.winograd import POINTS, transform_filters, transforms
-from bireme.passes.layout import pack_winograd
+from bireme.passes.winograd import pack_winograd
 
 UNIT = {"strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1), "groups": 1}
 

@@ -25,7 +25,7 @@ def test_a_convolution_is_blocked_between_conversions():
     x = net.input("x", "n", 32, "h", "w", hint=16)
     graph = net.done(net.b.relu(net.conv(x, 48, 3, node="c")))
     with same_results(graph, tolerance=1e-5, sizes=SIZES):
-        apply(graph, Layout(winograd=False), Dce())
+        apply(graph, Layout(), Dce())
     shown = ("block", "channels", "pads", "before", "in_block", "out_block")
     assert listing(graph, *shown) == "\n".join([
         "%0 = pack_channels(x, block=16)",
@@ -36,7 +36,7 @@ def test_a_convolution_is_blocked_between_conversions():
         "-> %4",
     ])  # fmt: skip
     assert graph.weights["c.w.1"].shape == (3, 2, 3, 3, 16, 16)
-    assert apply(graph, Layout(winograd=False)) == [""]
+    assert apply(graph, Layout()) == [""]
 
 
 def test_the_first_convolution_reads_plain_pictures():
@@ -298,25 +298,6 @@ def test_random_networks(seed):
         apply(graph, Layout(), Dce())
     found = run(graph, random_inputs(graph, SIZES[0]))
     assert all(np.isfinite(y).all() for y in found.values())
-
-
-def test_convolutions_of_many_channels_become_winograds():
-    net = Net()
-    x = net.input("x", "n", 64, "h", "w", hint=56)
-    graph = net.done(net.conv(net.conv(x, 64, 3, node="c1"), 64, 3, stride=2, node="c2"))
-    with same_results(graph, tolerance=1e-5, sizes=SIZES):
-        (gain, _) = apply(graph, Layout(), Dce())
-    assert gain.endswith("), 1 as Winograd F(4×4)")
-    assert [op.attrs["winograd"] for op in graph.walk() if op.name == "conv"] == [4, 0]
-    assert graph.weights["c1.w.1"].shape == (4, 6, 6, 4, 16, 16)
-
-
-def test_winograd_can_be_left_out():
-    net = Net()
-    x = net.input("x", 1, 64, 56, 56)
-    graph = net.done(net.conv(x, 64, 3, node="c"))
-    apply(graph, Layout(winograd=False))
-    assert [op.attrs["winograd"] for op in graph.walk() if op.name == "conv"] == [0]
 
 
 def test_convolutions_know_the_channels_that_fill_no_block():

@@ -22,7 +22,8 @@ BF16, F16, F32 = DType.BF16, DType.F16, DType.F32
 def optimised(graph, precision, description=GENERIC):
     """The graph after the pipeline with a precision, and what was decided."""
     changed = graph.clone()
-    records = optimise(changed, description, passes=default(precision=precision), verify=True)
+    passes = default(winograd=False, precision=precision)
+    records = optimise(changed, description, passes=passes, verify=True)
     (report,) = (r.details for r in records if isinstance(r.details, PrecisionReport))
     return changed, report
 
