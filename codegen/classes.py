@@ -11,14 +11,15 @@ from bireme.ir.dims import symbols_of
 from bireme.ir.winograd import TAPS
 
 CONVOLUTION, DEPTHWISE, MATMUL = "convolution", "depthwise convolution", "matmul"
+ATTENTION = "attention"
 RECURRENCE, NORMALISATION, POOLING = "recurrence", "normalisation", "pooling"
 REDUCTION, RESAMPLING, SELECTION = "reduction", "resampling", "sorting and selection"
 ELEMENTWISE, MOVEMENT, CONTROL = "elementwise", "data movement", "control flow"
 
 # The most demanding first: a kernel is of the class of its most demanding op.
 CLASSES = (
-    CONVOLUTION, DEPTHWISE, MATMUL, RECURRENCE, NORMALISATION, POOLING, REDUCTION, RESAMPLING,
-    SELECTION, ELEMENTWISE, MOVEMENT, CONTROL,
+    ATTENTION, CONVOLUTION, DEPTHWISE, MATMUL, RECURRENCE, NORMALISATION, POOLING, REDUCTION,
+    RESAMPLING, SELECTION, ELEMENTWISE, MOVEMENT, CONTROL,
 )  # fmt: skip
 
 _BY_NAME = {
@@ -54,6 +55,8 @@ _BY_FUSION = {
 
 def class_of(op: Op) -> str:
     """The class of an op, or of the most demanding op of a kernel."""
+    if op.name == "kernel" and op.attrs["kind"] == ATTENTION:
+        return ATTENTION
     return min((_own_class(member) for member in op.members), key=CLASSES.index)
 
 

@@ -15,6 +15,7 @@ from bireme.codegen.reshapes import without_reshapes
 from bireme.codegen.rules import RULES
 from bireme.codegen.spec import KernelSpec
 from bireme.codegen.templates import (
+    attention,
     convolution,
     data_sized,
     matmul,
@@ -107,6 +108,7 @@ TEMPLATES = (
     Template("winograd", winograd.matches, winograd.emit),
     Template("convolution", convolution.matches, convolution.emit),
     Template("matmul", matmul.matches, matmul.emit),
+    Template("attention", attention.matches, attention.emit),
     Template("rows", rows.matches, rows.emit),
     Template("recurrent", recurrent.matches, recurrent.emit),
     Template("scatter", scatter.matches, scatter.emit),

@@ -82,7 +82,8 @@ class Fuse(Pass):
           yield(%3)
         })
 
-    Kinds: `contraction` (one conv, matmul or conv_transpose, what follows it element by element at
+    Kinds: `attention` (two matmuls, a softmax and element-wise ops between them, a last transpose),
+    `contraction` (one conv, matmul or conv_transpose, what follows it element by element at
     the same shape, perhaps a last `pad` with zeros; slices of what a conv reads, transposes, slices
     and broadcasts of what a matmul reads), `reduction` (one reduction or row operation, what feeds
     only it, what follows it element by element), `pool` (and what follows), `pointwise`
@@ -164,6 +165,7 @@ def _nodes(ops: Sequence[Op]) -> list[Node]:
             escapes=any(user.is_terminator for v in op.results for user, _ in v.uses),
             zero_pad=pads_with_zeros(op) and op.result.type.rank <= _MOST_PADDED_AXES,
             widens=_widens(op),
+            attends=_attends(op),
         )
         for i, op in enumerate(ops)
     ]
@@ -178,6 +180,24 @@ def _widens(op: Op) -> bool:
     return op.result.type.dtype.bits > 16 and all(
         not user.is_terminator and user.definition.fusion in joinable for user in read
     )
+
+
+def _attends(op: Op) -> bool:
+    """Whether an op can be a part of attention: a float32 product of activations with a known
+    head size, a softmax of rows, a transpose that keeps rows.
+    """
+    values = [*op.operands, *op.results]
+    if any(v.type.dtype is not DType.F32 for v in values):
+        return False
+    if op.name == "matmul":
+        left = op.operands[0]
+        mixes = left.owner is not None and left.owner.name == "softmax"
+        size = op.result.type.shape[-1] if mixes else left.type.shape[-1]
+        return op.attrs["block"] == 1 and isinstance(size, int)
+    if op.name == "softmax":
+        return bool(op.attrs["axis"] % op.result.type.rank == op.result.type.rank - 1)
+    last = op.results[0].type.rank - 1
+    return op.name == "transpose" and last >= 0 and op.attrs["perm"][last] == last
 
 
 def _add_sizes(ops: Sequence[Op], reads: Sequence[list[int]]) -> None:

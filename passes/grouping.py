@@ -16,6 +16,9 @@ from heapq import heapify, heappop, heappush
 from bireme.ir import Dim
 from bireme.passes.partition import Partition
 
+# The kind of kernel that has two products and the softmax between them.
+ATTENTION = "attention"
+
 
 class Role(Enum):
     """What an op may be in a kernel. The values of the first five are the kinds of kernel."""
@@ -45,6 +48,7 @@ class Node:
     escapes: bool = False
     zero_pad: bool = False  # a `pad` that surrounds its operand with zeros
     widens: bool = False  # a cast whose operand takes less memory: for its readers to do
+    attends: bool = False  # a product, softmax or transpose that can be a part of attention
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,10 @@ def group(nodes: Sequence[Node], limits: Limits = Limits()) -> list[Group]:
             if role is Role.CONTRACTION:
                 grouping.add_contraction_prologue(anchor)
                 grouping.add_padded_store(anchor)
+        if role is Role.CONTRACTION:
+            for i, node in enumerate(nodes):
+                if node.name == "softmax" and node.attends:
+                    grouping.join_attention(i)
     for i, node in enumerate(nodes):
         if node.role in (Role.POINTWISE, Role.INJECTIVE):
             grouping.join_producers(i)
@@ -189,6 +197,44 @@ class _Grouping:
         pads = self.nodes[user].zero_pad and self.nodes[user].reads[0] == tip
         if pads and self._free(user, Role.INJECTIVE):
             self._join(anchor, user)
+
+    def join_attention(self, softmax: int) -> None:
+        """Joins a softmax with the kernel of the product it reads and that of the product that
+        reads it, and a transpose that alone reads the result.
+
+        Either end has but one way into the softmax or out of it, so that no cycle can come about.
+        """
+        scores, readers = self.nodes[softmax].reads[0], self.users[softmax]
+        if self.nodes[softmax].escapes or len(readers) != 1 or scores < 0:
+            return
+        (mixed,) = readers
+        node, reads = self.nodes[mixed], self.nodes[mixed].reads
+        first, second = self._members(scores), self._members(mixed)
+        products = [m for m in first if self.nodes[m].role is Role.CONTRACTION]
+        if not (node.attends and node.role is Role.CONTRACTION and reads[0] == softmax):
+            return
+        if len(products) != 1 or not self.nodes[products[0]].attends or reads[1] == softmax:
+            return
+        apart = self.nodes[scores].escapes or self.users[scores] != [softmax]
+        if apart or self._outputs(first) != [scores]:
+            return
+        if node.shape[:-2] != self.nodes[softmax].shape[:-2]:
+            return
+        if any(self.nodes[m].shape != node.shape for m in self._outputs(second)):
+            return
+        members = [*first, softmax, *second]
+        if len(members) > self.limits.ops or self._operands(members) > self.limits.operands:
+            return
+        self._join(softmax, scores)
+        self._join(softmax, mixed)
+        outputs = self._outputs(self._members(softmax))
+        if len(outputs) != 1 or self.nodes[outputs[0]].escapes:
+            return
+        (tip,) = outputs
+        (user, *others) = self.users[tip]
+        moves = self.nodes[user].name == "transpose" and self.nodes[user].attends
+        if moves and not others and self._alone(user):
+            self._join(softmax, user)
 
     # --- pointwise kernels ------------------------------------------------------------------------
 
@@ -291,6 +337,8 @@ class _Grouping:
             members = self.partition.members(name)
             roles = [self.nodes[m].role for m in members]
             kind = next((r.value for r in roles if r in _ANCHORS), Role.POINTWISE.value)
+            if {Role.CONTRACTION, Role.REDUCTION} <= {*roles}:
+                kind = ATTENTION
             groups.append(Group(None if roles == [Role.BARE] else kind, tuple(members)))
         return groups
 

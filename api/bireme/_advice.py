@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bireme.codegen.classes import (
+    ATTENTION,
     CONTROL,
     CONVOLUTION,
     DEPTHWISE,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _SHARE = 0.01
 # A step is slow when code could save this part of its time.
 _SLOW = 0.6
-_COMPUTED = frozenset({CONVOLUTION, MATMUL, RECURRENCE})
+_COMPUTED = frozenset({ATTENTION, CONVOLUTION, MATMUL, RECURRENCE})
 _ANCHORED = frozenset({Fusion.REDUCTION, Fusion.CONTRACTION, Fusion.OPAQUE})
 # A launch that lasts less is not worth waking a thread for (runtime/launch.cc).
 _SHARED_SECONDS = 10e-6

@@ -267,3 +267,57 @@ def check_group(nodes: list[Node], each: Group, limits: Limits) -> None:
         for member in members:
             if member.role is Role.POINTWISE:
                 assert member.shape == anchor.shape
+
+
+# --- attention ------------------------------------------------------------------------------------
+
+SCORES, MIXED, TURNED = (2, 4, 9, 7), (2, 4, 9, 8), (2, 9, 4, 8)
+
+
+def attention(**of_scores):
+    """A scaled product, softmax, product, transpose."""
+    return [
+        conv(-1, -1, name="matmul", shape=SCORES, attends=True),
+        pointwise(0, -1, name="mul", shape=SCORES, **of_scores),
+        reduction(1, name="softmax", shape=SCORES, attends=True),
+        conv(2, -1, name="matmul", shape=MIXED, attends=True),
+        injective("transpose", 3, shape=TURNED, attends=True),
+    ]
+
+
+def test_attention_is_one_kernel():
+    assert kinds(attention()) == {(0, 1, 2, 3, 4): "attention"}
+
+
+def test_attention_takes_a_transpose_of_what_follows_it():
+    nodes = attention()
+    nodes[4:] = [pointwise(3, shape=MIXED), injective("transpose", 4, shape=TURNED, attends=True)]
+    assert kinds(nodes) == {(0, 1, 2, 3, 4, 5): "attention"}
+
+
+@pytest.mark.parametrize("part", [0, 2, 3])
+def test_attention_needs_all_its_parts(part):
+    nodes = attention()
+    nodes[part] = replace(nodes[part], attends=False)
+    assert "attention" not in kinds(nodes).values()
+
+
+def test_scores_that_something_else_reads_are_kept():
+    assert "attention" not in kinds(attention(escapes=True)).values()
+    assert "attention" not in kinds([*attention(), pointwise(1, shape=SCORES)]).values()
+
+
+def test_powers_that_something_else_reads_are_kept():
+    assert "attention" not in kinds([*attention(), pointwise(2, shape=SCORES)]).values()
+
+
+def test_a_softmax_of_values_is_not_that_of_weights():
+    nodes = attention()
+    nodes[3] = conv(-1, 2, name="matmul", shape=MIXED, attends=True)
+    assert "attention" not in kinds(nodes).values()
+
+
+def test_attention_within_limits():
+    assert kinds(attention(), Limits(ops=3)) == {
+        (0, 1): "contraction", (2,): "reduction", (3,): "contraction", (4,): "pointwise"
+    }  # fmt: skip

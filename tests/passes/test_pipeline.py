@@ -92,6 +92,5 @@ def test_attention():
     with same_results(graph, tolerance=1e-5, sizes=({"n": 1, "s": 5}, {"n": 2, "s": 3})):
         optimise(graph, TARGET, verify=True)
     assert [k for k, _ in kernels(graph)] == [
-        "contraction", "contraction", "contraction", "contraction", "reduction", "contraction",
-        "pointwise", "contraction",
+        "contraction", "contraction", "contraction", "attention", "contraction"
     ]  # fmt: skip
