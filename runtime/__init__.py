@@ -169,6 +169,7 @@ class Model:
         *,
         max_isa: str | None = None,
         verify_weights: bool = True,
+        threads: int | None = None,
     ) -> Model:
         """Map, check and link the artefact at a path, or one held in bytes.
 
@@ -176,13 +177,15 @@ class Model:
             source: path of a ``.bireme`` file, or its contents.
             max_isa: best instruction set to use, such as ``"x86-64-v3"``; None: the CPU's.
             verify_weights: False leaves the checksum of the weights out, for a faster start.
+            threads: most threads that look for damage, the caller's included; None: all of the
+                pool.
 
         Raises:
             RuntimeFault: BM4xxx, the file is missing, damaged, hostile, or for another machine.
         """
         if not isinstance(source, bytes):
             source = os.fspath(Path(source))
-        return Model(_native.Model(source, max_isa, verify_weights))
+        return Model(_native.Model(source, max_isa, verify_weights, _threads(threads)))
 
 
 class Session:
@@ -209,11 +212,9 @@ class Session:
         trace: int = 0,
         cpu_time: bool = False,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise _fault("bad_argument", f"threads is {threads}, it must be at least 1 or None")
         self.model = model
         self._native = _native.Session(
-            model._native, threads or 0, (2 if cpu_time else 1) if profile else 0, trace
+            model._native, _threads(threads), (2 if cpu_time else 1) if profile else 0, trace
         )
         self._input_names = [info.name for info in model.inputs]
         if seed is not None:
@@ -300,6 +301,13 @@ def error_table() -> list[tuple[str, str, str, str]]:
 def pool_threads() -> int:
     """Threads of the process-wide pool, the calling one included."""
     return _native.pool_threads()
+
+
+def _threads(threads: int | None) -> int:
+    """As the C interface has it: 0 is all of the pool."""
+    if threads is not None and threads < 1:
+        raise _fault("bad_argument", f"threads is {threads}, it must be at least 1 or None")
+    return threads or 0
 
 
 def _tensor_infos(

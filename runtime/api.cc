@@ -76,6 +76,7 @@ LoadOptions load_options(const bireme_load_options* given) {
   LoadOptions result;
   result.check_weights = options.skip_weights_check == 0;
   result.max_isa = options.max_isa;
+  result.threads = options.threads;
   return result;
 }
 

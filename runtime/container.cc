@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "checksum.h"
 #include "xxh64.h"
 
 namespace bireme::internal {
@@ -28,10 +29,22 @@ constexpr SectionRule kRules[3] = {{"plan", 8}, {"code", kPageBytes}, {"weights"
 
 using ull = unsigned long long;
 
+Code check_section(const uint8_t* data, const Section& section, const Header& header,
+                   const char* name, uint32_t threads, Fault& fault) {
+  const uint8_t* first = data + section.offset;
+  uint64_t found;
+  if (header.version == 1)  // one hash of everything
+    found = xxh64(first, section.bytes);
+  else if (!section_checksum(first, section.bytes, threads, &found))
+    return fail(fault, Code::out_of_memory, "for checksums");
+  if (found == section.checksum) return Code::ok;
+  return fail(fault, Code::section_corrupt, "the %s section's checksum does not match", name);
+}
+
 }  // namespace
 
-Code parse_container(const uint8_t* data, size_t bytes, bool check_weights, Container* container,
-                     Fault& fault) {
+Code parse_container(const uint8_t* data, size_t bytes, bool check_weights, uint32_t threads,
+                     Container* container, Fault& fault) {
   if (bytes < sizeof kMagic || memcmp(data, kMagic, sizeof kMagic) != 0)
     return fail(fault, Code::not_an_artefact, "the first 8 bytes are not the format's mark");
   Header header;
@@ -42,9 +55,9 @@ Code parse_container(const uint8_t* data, size_t bytes, bool check_weights, Cont
   // The hash is looked at before the version: a flipped bit is damage, not a newer format.
   if (header.hash != xxh64(data, offsetof(Header, hash)))
     return fail(fault, Code::header_corrupt, "the header's checksum does not match");
-  if (header.version != kFormatVersion)
-    return fail(fault, Code::unsupported_version, "format version %u, this runtime reads %u",
-                header.version, kFormatVersion);
+  if (header.version < kOldestVersion || header.version > kFormatVersion)
+    return fail(fault, Code::unsupported_version, "format version %u, this runtime reads %u to %u",
+                header.version, kOldestVersion, kFormatVersion);
   if (header.header_bytes != kHeaderBytes)
     return fail(fault, Code::header_corrupt, "the header says it has %u bytes, not %u",
                 header.header_bytes, kHeaderBytes);
@@ -75,11 +88,8 @@ Code parse_container(const uint8_t* data, size_t bytes, bool check_weights, Cont
     end = section.offset + section.bytes;
   }
   for (int i = 0; i < 3; ++i) {
-    const Section& section = header.sections[i];
     if (i == 2 && !check_weights) continue;
-    if (section.hash != xxh64(data + section.offset, section.bytes))
-      return fail(fault, Code::section_corrupt, "the %s section's checksum does not match",
-                  kRules[i].name);
+    BIREME_TRY(check_section(data, header.sections[i], header, kRules[i].name, threads, fault));
   }
   *container = {header.sections[0], header.sections[1], header.sections[2]};
   return Code::ok;

@@ -5,19 +5,23 @@
 
 #include <string>
 
+#include "checksum.h"
 #include "testing/plan_builder.h"
+#include "xxh64.h"
 
 namespace bireme::internal {
 namespace {
 
 using testing::Bytes;
 
-Code parse(const Bytes& file, std::string* message = nullptr, bool check_weights = true) {
+Code parse(const Bytes& file, std::string* message = nullptr, bool check_weights = true,
+           uint32_t threads = 1) {
   Fault fault = BIREME_STATUS_INIT;
   Container container;
   // An exact copy, so that a sanitizer sees any read past the end.
   const Bytes copy(file);
-  const Code code = parse_container(copy.data(), copy.size(), check_weights, &container, fault);
+  const Code code =
+      parse_container(copy.data(), copy.size(), check_weights, threads, &container, fault);
   if (message) *message = fault.message;
   return code;
 }
@@ -30,7 +34,7 @@ TEST(Container, GivesTheSections) {
   const Bytes file = example();
   Fault fault = BIREME_STATUS_INIT;
   Container container;
-  ASSERT_EQ(parse_container(file.data(), file.size(), true, &container, fault), Code::ok);
+  ASSERT_EQ(parse_container(file.data(), file.size(), true, 1, &container, fault), Code::ok);
   EXPECT_EQ(container.plan.offset, 128u);
   EXPECT_EQ(container.plan.bytes, 100u);
   EXPECT_EQ(container.code.offset, 4096u);
@@ -70,6 +74,35 @@ TEST(Container, NamesTheDamagedSection) {
     EXPECT_EQ(parse(file, &message), Code::section_corrupt);
     EXPECT_NE(message.find(name), std::string::npos) << message;
   }
+}
+
+TEST(Container, FindsDamageInEveryChunkWithManyThreads) {
+  const Bytes file = testing::make_container({1}, {2}, Bytes(5 * kChecksumChunk + 9, 3));
+  const size_t weights = 8192;
+  ASSERT_EQ(parse(file, nullptr, true, 4), Code::ok);
+  for (size_t at = weights + 7; at < file.size(); at += kChecksumChunk) {
+    Bytes damaged = file;
+    damaged[at] ^= 0x80;
+    std::string message;
+    EXPECT_EQ(parse(damaged, &message, true, 4), Code::section_corrupt) << at;
+    EXPECT_NE(message.find("weights"), std::string::npos) << message;
+  }
+}
+
+// Version 1 hashes each section as a whole.
+TEST(Container, ReadsVersionOne) {
+  Bytes file = example();
+  file[8] = 1;
+  for (size_t i = 0; i < 3; ++i) {
+    uint64_t offset, bytes;
+    memcpy(&offset, &file[24 + 24 * i], 8);
+    memcpy(&bytes, &file[32 + 24 * i], 8);
+    put(file, 40 + 24 * i, xxh64(&file[offset], bytes));
+  }
+  testing::sign_header(file);
+  EXPECT_EQ(parse(file), Code::ok);
+  file[8200] ^= 1;
+  EXPECT_EQ(parse(file), Code::section_corrupt);
 }
 
 TEST(Container, WeightsCheckCanBeLeftOut) {
@@ -112,7 +145,7 @@ TEST(Container, SaysWhichVersionItReads) {
   testing::sign_header(file);
   std::string message;
   EXPECT_EQ(parse(file, &message), Code::unsupported_version);
-  EXPECT_EQ(message, "format version 9, this runtime reads 1");
+  EXPECT_EQ(message, "format version 9, this runtime reads 1 to 2");
 }
 
 }  // namespace

@@ -25,6 +25,12 @@ Code Mapping::open_file(const char* path, Fault& fault) {
   const size_t bytes = static_cast<size_t>(info.st_size);
   void* address = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file_, 0);
   if (address == MAP_FAILED) return fail(fault, Code::cannot_open, "mmap: %s", strerror(errno));
+  // All of it is read soon. A system that can keep files in huge pages then has few faults to
+  // serve and reads ahead in long pieces; one that cannot refuses, which changes nothing.
+#ifdef MADV_HUGEPAGE
+  madvise(address, bytes, MADV_HUGEPAGE);
+#endif
+  madvise(address, bytes, MADV_WILLNEED);
   data_ = static_cast<const uint8_t*>(address);
   bytes_ = bytes;
   mapped_ = true;

@@ -30,6 +30,7 @@ TEST(Block, GrowsOnlyAndIsAligned) {
     EXPECT_EQ(block.data(), before);
   }
   EXPECT_FALSE(block.reserve(SIZE_MAX / 2));
+  EXPECT_FALSE(block.reserve(SIZE_MAX));  // no whole number of huge pages
   EXPECT_EQ(block.data(), nullptr);
   EXPECT_EQ(block.bytes(), 0u);
 }

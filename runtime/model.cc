@@ -1,6 +1,7 @@
 #include "model.h"
 
 #include "plan.h"
+#include "pool.h"
 #include "verifier.h"
 
 namespace bireme::internal {
@@ -33,7 +34,8 @@ Code Model::load_memory(const void* data, size_t bytes, const LoadOptions& optio
 }
 
 Code Model::load(const LoadOptions& options, Fault& fault) {
-  BIREME_TRY(parse_container(artefact_.data(), artefact_.bytes(), options.check_weights,
+  const uint32_t threads = options.threads ? options.threads : pool_threads();
+  BIREME_TRY(parse_container(artefact_.data(), artefact_.bytes(), options.check_weights, threads,
                              &container_, fault));
   BIREME_TRY(verify_plan(artefact_.data() + container_.plan.offset, container_.plan.bytes,
                          container_.code.bytes, container_.weights.bytes, &plan_, &hints_, fault));

@@ -17,6 +17,7 @@ namespace bireme::internal {
 
 struct LoadOptions {
   bool check_weights = true;
+  uint32_t threads = 0;  // that look for damage, 0: as many as the pool has
   const char* max_isa = nullptr;
   // Tests only: one function for each kernel, used in place of the artefact's code.
   const Kernel* kernels = nullptr;

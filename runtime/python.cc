@@ -66,9 +66,9 @@ std::vector<std::tuple<std::string, std::string, std::string, std::string>> erro
 
 class Model {
  public:
-  Model(const std::string& path, const nb::handle max_isa, bool verify_weights) {
+  Model(const std::string& path, const nb::handle max_isa, bool verify_weights, uint32_t threads) {
     std::string isa;
-    const bireme_load_options options = make_options(max_isa, verify_weights, isa);
+    const bireme_load_options options = make_options(max_isa, verify_weights, threads, isa);
     bireme_status status = BIREME_STATUS_INIT;
     {
       nb::gil_scoped_release unlocked;
@@ -77,9 +77,10 @@ class Model {
     check(status);
   }
 
-  Model(const nb::bytes& data, const nb::handle max_isa, bool verify_weights) : data_(data) {
+  Model(const nb::bytes& data, const nb::handle max_isa, bool verify_weights, uint32_t threads)
+      : data_(data) {
     std::string isa;
-    const bireme_load_options options = make_options(max_isa, verify_weights, isa);
+    const bireme_load_options options = make_options(max_isa, verify_weights, threads, isa);
     bireme_status status = BIREME_STATUS_INIT;
     bireme_model_load_memory(data.c_str(), data.size(), &options, &model_, &status);
     check(status);
@@ -118,10 +119,11 @@ class Model {
   }
 
  private:
-  static bireme_load_options make_options(nb::handle max_isa, bool verify_weights,
+  static bireme_load_options make_options(nb::handle max_isa, bool verify_weights, uint32_t threads,
                                           std::string& isa) {
     bireme_load_options options = BIREME_LOAD_OPTIONS_INIT;
     options.skip_weights_check = verify_weights ? 0 : 1;
+    options.threads = threads;
     if (!max_isa.is_none()) {
       isa = nb::cast<std::string>(max_isa);
       options.max_isa = isa.c_str();
@@ -325,10 +327,10 @@ class Session {
 NB_MODULE(_native, module) {
   module.doc() = "The Bireme runtime's C interface; use bireme.runtime.";
   nb::class_<Model>(module, "Model")
-      .def(nb::init<const nb::bytes&, nb::handle, bool>(), "data"_a, "max_isa"_a.none(),
-           "verify_weights"_a)
-      .def(nb::init<const std::string&, nb::handle, bool>(), "path"_a, "max_isa"_a.none(),
-           "verify_weights"_a)
+      .def(nb::init<const nb::bytes&, nb::handle, bool, uint32_t>(), "data"_a, "max_isa"_a.none(),
+           "verify_weights"_a, "threads"_a)
+      .def(nb::init<const std::string&, nb::handle, bool, uint32_t>(), "path"_a, "max_isa"_a.none(),
+           "verify_weights"_a, "threads"_a)
       .def("inputs", &Model::inputs)
       .def("outputs", &Model::outputs)
       .def("describe", &Model::describe);

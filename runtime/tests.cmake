@@ -8,10 +8,10 @@ if(BIREME_BUILD_TESTS)
   include(GoogleTest)
 
   add_executable(bireme_tests
-    affinity_test.cc api_test.cc arena_test.cc binding_test.cc code_image_test.cc container_test.cc
-    cpu_test.cc imports_test.cc launch_test.cc mapping_test.cc memory_test.cc model_test.cc
-    pool_test.cc random_test.cc scalars_test.cc session_test.cc status_test.cc verifier_test.cc
-    wrapper_test.cc xxh64_test.cc
+    affinity_test.cc api_test.cc arena_test.cc binding_test.cc checksum_test.cc code_image_test.cc
+    container_test.cc cpu_test.cc imports_test.cc launch_test.cc mapping_test.cc memory_test.cc
+    model_test.cc pool_test.cc random_test.cc scalars_test.cc session_test.cc status_test.cc
+    verifier_test.cc wrapper_test.cc xxh3_test.cc xxh64_test.cc
     testing/kernels.cc testing/plan_builder.cc testing/sanitizer_options.cc)
   target_link_libraries(bireme_tests PRIVATE bireme_core GTest::gtest_main)
   gtest_discover_tests(bireme_tests)

@@ -129,4 +129,4 @@ def load(
     path: str | os.PathLike[str], *, threads: int | None = None, seed: int | None = None
 ) -> Program:
     """Loads an artefact from a file. Raises `bireme.runtime.RuntimeFault`."""
-    return Program(Model.load(path), None, None, threads, seed)
+    return Program(Model.load(path, threads=threads), None, None, threads, seed)

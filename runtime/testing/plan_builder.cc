@@ -1,7 +1,9 @@
 #include "testing/plan_builder.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "checksum.h"
 #include "container.h"
 #include "plan.h"
 #include "testing/kernels.h"
@@ -48,7 +50,9 @@ void sign(Bytes& artefact) {
   for (int i = 0; i < 3; ++i) {
     const auto offset = get<uint64_t>(artefact, 24 + 24 * i);
     const auto bytes = get<uint64_t>(artefact, 32 + 24 * i);
-    put<uint64_t>(artefact, 40 + 24 * i, xxh64(artefact.data() + offset, bytes));
+    uint64_t checksum = 0;
+    if (!section_checksum(artefact.data() + offset, bytes, 1, &checksum)) abort();
+    put<uint64_t>(artefact, 40 + 24 * i, checksum);
   }
   sign_header(artefact);
 }

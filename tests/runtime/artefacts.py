@@ -34,6 +34,15 @@ def pad(data: bytes, unit: int) -> bytes:
     return data + b"\0" * (-len(data) % unit)
 
 
+def checksum(section: bytes) -> int:
+    """The hash of the hashes of whole chunks, by XXH3, and of the rest, by XXH64."""
+    hashes = b""
+    while len(section) >= 1 << 20:
+        hashes += struct.pack("<Q", xxhash.xxh3_64_intdigest(section[: 1 << 20]))
+        section = section[1 << 20 :]
+    return xxhash.xxh64_intdigest(hashes + struct.pack("<Q", xxhash.xxh64_intdigest(section)))
+
+
 def container(plan: bytes, code: bytes = b"", weights: bytes = b"") -> bytes:
     """The file around a plan, as docs/artefact.md gives it."""
     offsets, at = [], 128
@@ -41,9 +50,9 @@ def container(plan: bytes, code: bytes = b"", weights: bytes = b"") -> bytes:
         at += -at % unit if section else 0
         offsets.append(at)
         at += len(section)
-    header = b"BIREME\x1a\n" + struct.pack("<IIQ", 1, 128, at)
+    header = b"BIREME\x1a\n" + struct.pack("<IIQ", 2, 128, at)
     for offset, section in zip(offsets, (plan, code, weights), strict=True):
-        header += struct.pack("<QQQ", offset, len(section), xxhash.xxh64_intdigest(section))
+        header += struct.pack("<QQQ", offset, len(section), checksum(section))
     header += struct.pack("<Q", xxhash.xxh64_intdigest(header))
     file = bytearray(pad(header, 128))
     for offset, section in zip(offsets, (plan, code, weights), strict=True):

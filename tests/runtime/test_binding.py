@@ -210,6 +210,7 @@ def test_load_errors(tmp_path: Path) -> None:
     assert fault_of(Model.load, data[:50] + b"\1" + data[51:]).code == "BM4005"
     assert fault_of(Model.load, data[:200] + bytes([data[200] ^ 1]) + data[201:]).code == "BM4006"
     assert fault_of(Model.load, data, max_isa="x86-64-v9").code == "BM4013"
+    assert fault_of(Model.load, data, threads=0).code == "BM5002"
 
 
 def test_code_for_another_cpu() -> None:
@@ -227,6 +228,16 @@ def test_weights_check_can_be_left_out() -> None:
     data[-1] ^= 1
     assert fault_of(Model.load, bytes(data)).code == "BM4006"
     Model.load(bytes(data), verify_weights=False)
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2])
+def test_damage_is_found_in_every_chunk(threads: int | None) -> None:
+    data = artefacts.constant(np.ones((3 << 18) + 5, np.float32))  # three chunks and a rest
+    Model.load(data, threads=threads)
+    for at in range(len(data) - 1, 4096, -(1 << 20)):
+        damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        fault = fault_of(Model.load, damaged, threads=threads)
+        assert (fault.code, "weights" in fault.message) == ("BM4006", True)
 
 
 def test_profile_and_memory() -> None:

@@ -126,9 +126,10 @@ typedef struct bireme_load_options {
   uint32_t struct_bytes;
   uint32_t skip_weights_check; /* 1: do not hash the weights, for a faster first start */
   const char* max_isa;         /* best instruction set to use, "x86-64-v3"; NULL: the CPU's */
+  uint32_t threads;            /* that look for damage, the caller's included; 0: all of the pool */
 } bireme_load_options;
 
-#define BIREME_LOAD_OPTIONS_INIT {sizeof(bireme_load_options), 0, NULL}
+#define BIREME_LOAD_OPTIONS_INIT {sizeof(bireme_load_options), 0, NULL, 0}
 
 /* Maps, checks and links an artefact. The file must not be changed while the model exists. */
 BIREME_API int32_t bireme_model_load_file(const char* path, const bireme_load_options* options,

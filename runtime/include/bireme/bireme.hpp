@@ -121,7 +121,8 @@ class Output {
 
 struct LoadOptions {
   bool verify_weights = true;
-  std::string max_isa;  // "": the CPU's
+  std::string max_isa;   // "": the CPU's
+  uint32_t threads = 0;  // that look for damage; 0: all of the pool
 };
 
 class Model {
@@ -160,6 +161,7 @@ class Model {
     bireme_load_options native = BIREME_LOAD_OPTIONS_INIT;
     native.skip_weights_check = options.verify_weights ? 0 : 1;
     native.max_isa = options.max_isa.empty() ? nullptr : options.max_isa.c_str();
+    native.threads = options.threads;
     return native;
   }
   template <class Query>
