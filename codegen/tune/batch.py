@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bireme.codegen.build import Job, Workers
-from bireme.codegen.cache import CompiledKernel
+from bireme.codegen.cache import CompiledKernel, KernelCache
 from bireme.codegen.parameters import Values
-from bireme.codegen.tune.harness import VARIANT, harness, output_name
+from bireme.codegen.tune.case import Case, case_of
+from bireme.codegen.tune.harness import VARIANT, expected_name, harness, output_name
 from bireme.codegen.tune.journal import Trial
 from bireme.codegen.tune.measure import Measure, Measured
 from bireme.codegen.tune.noise import Ratio, ratio
@@ -60,9 +61,18 @@ def batch_size(task: Task) -> int:
 class Bench:
     """Compiles candidates and has them measured."""
 
-    def __init__(self, target: Target, runner: Runner, workers: Workers, seed: int) -> None:
+    def __init__(
+        self,
+        target: Target,
+        runner: Runner,
+        workers: Workers,
+        seed: int,
+        cache: KernelCache | None = None,
+    ) -> None:
         self._target, self._runner, self._workers, self._seed = target, runner, workers, seed
+        self._cache = cache or KernelCache(None)
         self._kept: dict[tuple[int, Point], CompiledKernel] = {}  # defaults and bests
+        self._cases: dict[int, Case] = {}
 
     def try_all(
         self, task: Task, candidates: Sequence[Values], best: Best
@@ -119,8 +129,15 @@ class Bench:
         self, task: Task, candidates: Sequence[Values], seconds: float | None
     ) -> list[tuple[Values, CompiledKernel | BiremeError]]:
         jobs = [Job(task.spec, task.level, task.choice(values)) for values in candidates]
-        kernels = [kernel for _, kernel in self._workers.compile(jobs, seconds)]
-        return list(zip(candidates, kernels, strict=True))
+        keys = [job.key(self._target) for job in jobs]
+        known: list[CompiledKernel | BiremeError | None] = [self._cache.get(key) for key in keys]
+        missing = [number for number, kernel in enumerate(known) if kernel is None]
+        compiled = self._workers.compile([jobs[number] for number in missing], seconds)
+        for number, (_, kernel) in zip(missing, compiled, strict=True):
+            known[number] = kernel
+            if isinstance(kernel, CompiledKernel):
+                self._cache.put(keys[number], kernel)
+        return [(v, k) for v, k in zip(candidates, known, strict=True) if k is not None]
 
     # --- measuring --------------------------------------------------------------------------------
 
@@ -129,23 +146,33 @@ class Bench:
         if not kernels:
             return []
         try:
-            return self._side_by_side(task, kernels)
+            case = self._case(task)
+        except BiremeError as error:  # data that these operands must not be
+            return [_Verdict("failed", detail=f"no reference: {error}")] * len(kernels)
+        try:
+            return self._side_by_side(task, kernels, case)
         except MeasureFault as fault:
             if len(kernels) == 1:
                 return [_Verdict("failed", detail=str(fault))]
         return [verdict for kernel in kernels for verdict in self._judge(task, [kernel])]
 
-    def _side_by_side(self, task: Task, kernels: Sequence[CompiledKernel]) -> list[_Verdict]:
+    def _case(self, task: Task) -> Case:
+        if task.number not in self._cases:
+            self._cases[task.number] = case_of(task.spec, task.setting.sizes, self._seed)
+        return self._cases[task.number]
+
+    def _side_by_side(
+        self, task: Task, kernels: Sequence[CompiledKernel], case: Case
+    ) -> list[_Verdict]:
         """Measures kernels between two launches of the default. Raises MeasureFault."""
         default, description = self._kept[task.number, ()], self._target.description
         variants = [default, *kernels, default]
         level = description.levels[task.level]
-        data = harness(task.spec, variants, description.target, level, task.setting)
-        results = range(len(task.spec.graph().outputs))
+        data = harness(task.spec, variants, description.target, level, task.setting, case)
         pairs = tuple(
-            ((0, output_name(0, result)), (0, output_name(number, result)))
-            for number in range(1, len(variants))
-            for result in results
+            ((0, expected_name(result)), (0, output_name(number, result)))
+            for number in range(len(variants))
+            for result in range(len(case.expected))
         )
         request = Measure(
             (), (), _SECONDS, _LEAST_ROUNDS, _MOST_ROUNDS, self._seed, isa=level.name, pairs=pairs
@@ -153,12 +180,15 @@ class Bench:
         expected = _SECONDS + 2 * (_LEAST_ROUNDS + 2) * len(variants) * task.launch / 1e9
         measured = self._runner.measure([data], request, expected)
         first, *times, last = _variant_times(measured, len(variants))
-        wrong = np.array(measured.wrong).reshape(len(variants) - 1, -1).sum(axis=1)
+        wrong = np.array(measured.wrong).reshape(len(variants), -1).sum(axis=1)
+        if wrong[0]:
+            detail = f"the default differs from the reference in {wrong[0]} elements"
+            return [_Verdict("wrong", detail=detail)] * len(kernels)
         return [
             _Verdict("ok", ratio(each, (first + last) / 2))
             if not count
-            else _Verdict("wrong", detail=f"{count} elements differ beyond the tolerance")
-            for each, count in zip(times, wrong[:-1], strict=True)
+            else _Verdict("wrong", detail=f"{count} elements differ from the reference")
+            for each, count in zip(times, wrong[1:-1], strict=True)
         ]
 
 

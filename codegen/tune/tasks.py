@@ -12,7 +12,7 @@ from bireme.codegen.build import attempt
 from bireme.codegen.kernel import Emitted
 from bireme.codegen.lower import Lowered
 from bireme.codegen.parameters import Choice, Space, Values
-from bireme.codegen.plan import Plan
+from bireme.codegen.plan import Instruction, Plan
 from bireme.codegen.records import Database, KernelKey, key_of
 from bireme.codegen.spec import KernelSpec
 from bireme.codegen.tune.harness import Setting
@@ -103,6 +103,7 @@ def tasks_of_model(
                     tuple(evaluate(d, sizes) for d in largest.dims),
                     evaluate(largest.cost, sizes),
                     evicted,
+                    _written_before(plan, largest),
                 ),
                 launch=times[number] / len(launches),
                 nanoseconds=times[number],
@@ -111,6 +112,12 @@ def tasks_of_model(
             )
         )
     return found
+
+
+def _written_before(plan: Plan, launch: Instruction) -> frozenset[int]:
+    """Operands of a launch that other kernels have written, by their number."""
+    operands = launch.args[: len(launch.args) - launch.results]
+    return frozenset(n for n, t in enumerate(operands) if plan.tensors[t].place == "Arena")
 
 
 def _touched(plan: Plan, sizes: Mapping[str, int]) -> int:

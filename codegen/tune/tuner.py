@@ -102,7 +102,7 @@ def tune(
     begin -= state.spent
     limit = wish.seconds - min(_LAST_SECONDS, _LAST_SHARE * wish.seconds)
     with Workers(target, wish.options.jobs) as workers:
-        bench = Bench(target, runner, workers, wish.seed)
+        bench = Bench(target, runner, workers, wish.seed, wish.options.cache)
         while monotonic() - begin < limit and not stopped():
             task = state.next_task()
             if task is None:
