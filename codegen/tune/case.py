@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from bireme.codegen.data import random_arrays
 from bireme.codegen.spec import KernelSpec
@@ -19,17 +21,28 @@ class Case:
     expected: tuple[Array, ...]
 
 
-def case_of(spec: KernelSpec, sizes: Sequence[int], seed: int) -> Case:
-    """Made-up operands where the kernel's symbols `s0, s1, ...` have `sizes`, and the results by
-    the reference interpreter, the specification of every op.
+def case_of(
+    spec: KernelSpec, sizes: Sequence[int], weights: Mapping[int, Array], seed: int
+) -> Case:
+    """Operands where the kernel's symbols `s0, s1, ...` have `sizes`, and the results by the
+    reference interpreter, the specification of every op.
 
-    Raises BM6003 where the reference cannot calculate with them.
+    `weights` are operands that are known, by their number: kernels rely on what the graph does to
+    weights, such as channels that are filled up with zeros, or filters that are transformed. The
+    others are made up. Raises BM6003 where the reference cannot calculate with them.
     """
     graph = spec.graph()
     env = {f"s{number}": size for number, size in enumerate(sizes)}
-    inputs = [
-        (name, value.type.dtype.numpy, tuple(evaluate(d, env) for d in value.type.shape))
-        for name, value in zip(graph.input_names, graph.inputs, strict=True)
+    types = [value.type for value in graph.inputs]
+    shapes = [tuple(evaluate(d, env) for d in kind.shape) for kind in types]
+    made_up = [
+        (graph.input_names[n], types[n].dtype.numpy, shapes[n])
+        for n in range(len(types))
+        if n not in weights
     ]
-    feed = random_arrays(inputs, seed=seed)
-    return Case(tuple(feed.values()), tuple(run(graph, feed).values()))
+    feed = random_arrays(made_up, seed=seed)
+    for number, array in weights.items():
+        data = np.ascontiguousarray(array).view(types[number].dtype.numpy)
+        feed[graph.input_names[number]] = data.reshape(shapes[number])
+    ordered = {name: feed[name] for name in graph.input_names}
+    return Case(tuple(ordered.values()), tuple(run(graph, ordered).values()))
