@@ -26,12 +26,13 @@ def precision_lines(report: PrecisionReport) -> list[str]:
         lines.append(f"  float32, {reason}: {_nodes(decisions)}")
     if report.max_relative is not None:
         sets = counted(report.inputs, "set", "sets")
+        kind = "made-up inputs" if report.made_up else "inputs"
         lines.append(
-            f"  on {sets} of inputs outputs differ from float32 by {report.max_relative:.1e} of "
+            f"  on {sets} of {kind} outputs differ from float32 by {report.max_relative:.1e} of "
             f"their largest element at most, cosine {report.cosine:.6f}"
         )
-    elif report.reduced:
-        lines.append("  not tested on inputs: give some real ones with --calibration")
+    if report.reduced and (report.made_up or report.max_relative is None):
+        lines.append("  not tested on real inputs: give some with --calibration")
     return lines
 
 

@@ -55,10 +55,11 @@ class Decision:
 class PrecisionReport:
     """What was decided for a model.
 
-    `asked` is the option, `dtype` the reduced element type. `inputs` counts the calibration inputs;
-    with any, `max_relative` is the largest difference of an output from float32 over the largest
-    magnitude of that output, `cosine` the least cosine between the two, both of the reference with
-    the decisions applied. `limit` is what `auto` keeps `max_relative` below.
+    `asked` is the option, `dtype` the reduced element type. `inputs` counts the calibration inputs,
+    `made_up` says that they are random numbers because nobody gave real ones. With any,
+    `max_relative` is the largest difference of an output from float32 over the largest magnitude
+    of that output, `cosine` the least cosine between the two, both of the reference with the
+    decisions applied. `limit` is what `auto` keeps `max_relative` below.
     """
 
     asked: str
@@ -66,6 +67,7 @@ class PrecisionReport:
     decisions: tuple[Decision, ...]
     limit: float
     inputs: int = 0
+    made_up: bool = False
     max_relative: float | None = None
     cosine: float | None = None
 
@@ -119,11 +121,18 @@ class Meter:
         self._graph, self._reduce, self._calibration = graph, reduce, calibration
         self._wanted = [reference.run(graph, feed) for feed in calibration]
         self._total = len(contractions(graph))
+        self._known: dict[frozenset[int], tuple[float, float]] = {}
 
     def __call__(self, reduced: Sequence[int]) -> tuple[float, float]:
         """Largest relative difference and least cosine of the outputs, against float32, with these
-        contractions reduced.
+        contractions reduced. Asked again, it remembers.
         """
+        key = frozenset(reduced)
+        if key not in self._known:
+            self._known[key] = self._measure(reduced) if reduced else (0.0, 1.0)
+        return self._known[key]
+
+    def _measure(self, reduced: Sequence[int]) -> tuple[float, float]:
         changed = self._graph.clone()
         self._reduce(changed, [n for n in range(self._total) if n not in set(reduced)])
         worst, cosine = 0.0, 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,7 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from bireme.ir import BiremeError, Block, Builder, DType, Fusion, Graph, Op, Value
+from bireme.ir import BiremeError, Block, Builder, DType, Fusion, Graph, Op, Value, reference
+from bireme.ir.data import made_up_inputs
 from bireme.ir.opdef import Array
 from bireme.passes.guard import (
     Feed,
@@ -37,6 +39,13 @@ _MOVES = frozenset({
 })  # fmt: skip
 # Readers that take a reduced value as well, in the kernel that they are in.
 _TOLERANT = (Fusion.POINTWISE, Fusion.REDUCTION)
+# Ops that make a residual stream: what they read rounded stays in all that follows.
+_ADDS = frozenset({"add", "sub"})
+# An element that so many products are made of is stored in float32 besides for them: that takes
+# some 2 % of the time of the products.
+_PRODUCTS_PER_COPY = 512
+# Columns of a matrix of any number of them.
+_TYPICAL_COLUMNS = 64
 
 
 @dataclass(frozen=True)
@@ -56,17 +65,19 @@ class Precision(Pass):
 
     Everything between contractions is calculated in float32. A cast joins the kernel that makes the
     value, through padding and other moves, so that the value is stored with 16 bits; element-wise
-    ops and reductions that read it too read what was stored. Inputs, outputs and values that no
-    reduced contraction reads keep their type.
+    ops and reductions that read it too read what was stored. Not so a residual connection, in which
+    rounding would add up from layer to layer: it reads float32, where storing both costs next to
+    nothing beside the products. Inputs, outputs and values that no reduced contraction reads keep
+    their type.
 
     Contractions stay in float32 where nothing reads reduced operands (plain layouts), where
     Winograd's form, which is float32, is faster (unless `winograd` is off), in loops, where results
     decide places or whole numbers, where float16 could overflow, and where `calibration`, inputs of
     the model, shows that rounding operands costs too much (`bireme.passes.guard`). `auto` reduces
-    to bfloat16 where processors of the target multiply it;
-    with calibration inputs it leaves so many contractions in float32 that the outputs are within
-    `limit` of float32, relative to the largest element of each (`bireme.passes.selection`). The
-    details are a `PrecisionReport`.
+    to bfloat16 where processors of the target multiply it, and leaves so many contractions in
+    float32 that the outputs are within `limit` of float32, relative to the largest element of each
+    (`bireme.passes.selection`); without calibration inputs, that holds on made-up ones. The details
+    are a `PrecisionReport`.
     """
 
     name: ClassVar[str] = "precision"
@@ -101,14 +112,17 @@ class Precision(Pass):
                 return "Winograd's form is faster"
             return obstacle(op)
 
-        decisions = judge(graph, dtype, held_back, self.calibration)
-        meter = Meter(graph, partial(reduce, dtype=dtype), self.calibration)
-        if self.dtype == AUTO and self.calibration:
+        made_up = self.dtype == AUTO and not self.calibration and not missing
+        feeds = _made_up(graph) if made_up else self.calibration
+        decisions = judge(graph, dtype, held_back, feeds)
+        meter = Meter(graph, partial(reduce, dtype=dtype), feeds)
+        if self.dtype == AUTO and feeds:
             decisions = keep_limit(graph, decisions, self.limit, meter)
+        made_up = made_up and bool(feeds)
         report = PrecisionReport(
-            self.dtype, dtype.label, tuple(decisions), self.limit, len(self.calibration)
+            self.dtype, dtype.label, tuple(decisions), self.limit, len(feeds), made_up
         )
-        if not self.calibration:
+        if not feeds:
             return report
         far, cosine = meter([d.number for d in decisions if not d.reason])
         return replace(report, max_relative=far, cosine=cosine)
@@ -125,6 +139,16 @@ def precision_for(
     if name == FLOAT32 and calibration:
         raise BiremeError("BM6002", "calibration inputs need a precision other than float32")
     return None if name == FLOAT32 else Precision(name, limit, tuple(calibration))
+
+
+def _made_up(graph: Graph) -> Sequence[Feed]:
+    """Inputs to test a model on that nobody gave any for; none where it takes no such numbers."""
+    feed = made_up_inputs(graph)
+    try:
+        reference.run(graph, feed)
+    except BiremeError:
+        return ()
+    return (feed,)
 
 
 def reduce(graph: Graph, kept: Sequence[int], dtype: DType) -> None:
@@ -154,24 +178,25 @@ class _Reducer:
         self.graph, self.dtype = graph, dtype
         self.chosen = set(chosen)
         self.moves: set[Op] = set()
-        self.wanted: set[Value] = set()
         # The reduced form of values, and of values of float32 that were made from one.
         self.reduced: dict[tuple[Block, Value], Value] = {}
+        # How many products are made of an element.
+        self.products: dict[Value, int] = {}
         for op in chosen:
-            for value in op.operands[:2]:
-                self._want(value)
+            for number, value in enumerate(op.operands[:2]):
+                self._want(value, _products(op) if number == 0 else 0)
 
-    def _want(self, value: Value) -> None:
+    def _want(self, value: Value, products: int) -> None:
         """Notes that a value is read in reduced form, and what it is moved from is then, too."""
         owner = value.owner
-        if value in self.wanted or value.constant is not None:
+        if value.constant is not None:
             return
-        self.wanted.add(value)
+        self.products[value] = self.products.get(value, 0) + products
         if owner is None or not self._moves(owner):
             return
         self.moves.add(owner)
         for operand in _data(owner):
-            self._want(operand)
+            self._want(operand, products)
 
     def _moves(self, op: Op) -> bool:
         """Whether an op is done on reduced elements when its result is wanted so."""
@@ -237,6 +262,8 @@ class _Reducer:
         others = [(user, place) for user, place in value.uses if not self._is_reduced(user, cast)]
         if not others or not all(_tolerates(user, cast) for user, _ in others):
             return
+        if self.products[value] >= _PRODUCTS_PER_COPY and any(u.name in _ADDS for u, _ in others):
+            return
         for user, place in others:  # each has a cast of its own to join
             widened = Builder(self.graph, before=user).at(cast).cast(made, dtype=DType.F32)
             user.set_operand(place, widened)
@@ -260,6 +287,17 @@ class _Reducer:
 def _data(op: Op) -> list[Value]:
     """Operands that a move moves."""
     return op.operands if op.name == "concat" else op.operands[:1]
+
+
+def _products(op: Op) -> int:
+    """Products that an element of the left operand takes part in."""
+    x, w = (v.type for v in op.operands[:2])
+    if op.name == "matmul":
+        columns = op.result.type.shape[-1]
+        return columns if isinstance(columns, int) else _TYPICAL_COLUMNS
+    blocks, block = x.shape[1], op.attrs["in_block"]
+    assert isinstance(blocks, int)
+    return math.prod(w.static_shape) // int(blocks * block * math.prod(op.attrs["strides"]))
 
 
 def _tolerates(user: Op, cast: Op) -> bool:

@@ -24,12 +24,12 @@ from bireme._inputs import read_inputs
 from bireme._repro import Repro, repro_of
 from bireme.codegen.accuracy import Difference, model_difference
 from bireme.codegen.compiler import Options, compile_graph
-from bireme.codegen.data import random_arrays
 from bireme.codegen.instrument import symbols_of
 from bireme.codegen.steps import Inside, Step, Steps, judge_steps, pass_at_fault
 from bireme.frontend import onnx
 from bireme.frontend.onnx import Traced, peer
-from bireme.ir import Array, BiremeError, Graph, evaluate, reference
+from bireme.ir import Array, BiremeError, Graph, reference
+from bireme.ir.data import made_up_inputs
 from bireme.runtime import Model, Session
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def compare(
     fixed = {k: v for k, v in (dims or {}).items() if k not in sizes}
     traced = _traced(model, compiled, symbols, fixed, constants or {})
     if inputs is None:
-        inputs = _made_up(traced.graph, sizes, seed, value_range)
+        inputs = made_up_inputs(traced.graph, sizes, seed=seed, value_range=value_range)
     elif not isinstance(inputs, Mapping):
         inputs = read_inputs(Path(inputs), compiled)
     arrays, given = inputs, constants or {}
@@ -254,14 +254,3 @@ def _traced(
     if not fixed:
         return traced
     return onnx.load_traced(model, dims={**dims, **fixed}, constants=constants)
-
-
-def _made_up(
-    graph: Graph, given: Mapping[str, int], seed: int, value_range: tuple[int, int] | None
-) -> dict[str, Array]:
-    sizes = {**{name: s.typical for name, s in graph.symbols.items()}, **given}
-    types = [
-        (name, v.type.dtype.numpy, tuple(evaluate(d, sizes) for d in v.type.shape))
-        for name, v in zip(graph.input_names, graph.inputs, strict=True)
-    ]
-    return random_arrays(types, seed=seed, value_range=value_range)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bireme.codegen.data import random_arrays
 from bireme.ir import Array, BiremeError
+from bireme.ir.data import random_arrays
 from bireme.runtime import Model
 
 

@@ -13,8 +13,8 @@ from time import perf_counter
 import numpy as np
 
 from bireme.codegen.accuracy import difference, tolerance_of
-from bireme.codegen.data import random_arrays
 from bireme.ir import Array, DType
+from bireme.ir.data import random_arrays
 from bireme.runtime import Model, Session
 
 _WARM_UP = 2

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bireme.ir import BiremeError, DType
+from bireme.ir.data import made_up_inputs
 from bireme.ir.reference import run
 from bireme.passes import run_passes
 from bireme.passes.guard import PrecisionReport
@@ -150,6 +151,41 @@ def test_auto_goes_back_until_the_limit_holds():
     _, strict = optimised(graph, Precision("auto", calibration=[feed], limit=0.0))
     assert strict.reduced == 0
     assert strict.max_relative == 0
+
+
+def test_auto_without_inputs_holds_the_limit_on_made_up_ones():
+    graph = resnet()
+    _, plain = optimised(graph, Precision("auto", limit=1.0))
+    assert (plain.reduced, plain.inputs, plain.made_up) == (5, 1, True)
+    limit = plain.max_relative * 0.9
+    changed, report = optimised(graph, Precision("auto", limit=limit))
+    assert 0 < report.reduced < 5
+    assert difference(graph, changed, made_up_inputs(graph)) <= limit * 1.2
+    assert optimised(graph, Precision("bf16"))[1].inputs == 0
+
+
+def residuals(width):
+    """Eight layers, each adding the product with a wide matrix to a residual stream."""
+    net = Net()
+    b = net.b
+    x = net.input("x", "n", 32)
+    for number in range(8):
+        x = b.layer_norm(x, axis=-1)
+        up, down = net.weight(32, width), net.weight(width, 32, name=f"down{number}")
+        y = b.mul(b.matmul(b.relu(b.matmul(x, up)), down), net.scalar(0.1 / width))
+        x = b.add(x, y)
+    return net.done(x)
+
+
+def test_residual_connections_are_not_rounded_where_products_cost_most():
+    errors = []
+    for width in (256, 1024):
+        graph = residuals(width)
+        feed = random_inputs(graph, {"n": 16})
+        changed, _ = optimised(graph, Precision("bf16"))
+        errors.append(difference(graph, changed, feed))
+    assert errors[0] > 1e-3  # a rounding in every layer
+    assert errors[1] < errors[0] / 10
 
 
 def test_auto_needs_processors_that_multiply_bfloat16():
