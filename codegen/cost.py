@@ -13,10 +13,10 @@ from bireme.ir.winograd import TAPS
 CONTRACTIONS = frozenset({"matmul", "conv", "conv_transpose"})
 RECURRENT = frozenset({"lstm", "gru", "rnn"})
 
-# Rough speed of one core, to tell launches that are worth waking a thread for from those that are
-# not.
-_FLOPS_PER_NS = 40
-_BYTES_PER_NS = 8
+# Rough speed of one core of a server with its data in cache, to tell launches that are worth waking
+# a thread for from those that are not.
+_FLOPS_PER_NS = 100
+_BYTES_PER_NS = 50
 
 # These read only as much of their first operand as they write.
 _SELECTING = frozenset({"slice", "gather", "gather_elements", "gather_nd"})

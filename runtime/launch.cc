@@ -10,35 +10,61 @@
 namespace bireme::internal {
 namespace {
 
-// A thread that sleeps needs about this long to join in, so less work than this is not worth it.
-constexpr int64_t kWakeNanoseconds = 5'000;
+// Less work than this is not worth sharing with another thread: to tell it, and to fetch from its
+// core what it wrote, takes about half as long.
+constexpr int64_t kShareNanoseconds = 2'000;
 // A piece that a thread takes should last at least this long, or taking pieces costs more than they
 // do.
-constexpr int64_t kPieceNanoseconds = 1'000;
+constexpr int64_t kPieceNanoseconds = 500;
+// Of one launch.
+constexpr uint32_t kMostThreads = 128;
+
+// A thread's own run of pieces: the first in the low half, the end in the high half. Pieces are
+// numbered, not tasks, so that both fit.
+struct alignas(64) Run {
+  std::atomic<uint64_t> pieces;
+};
+
+uint64_t run_of(uint64_t first, uint64_t end) { return end << 32 | first; }
 
 struct Shared {
   const Launch* launch;
-  int64_t smallest_piece;
-  int64_t threads;
-  std::atomic<int64_t> next{0};  // first task that nobody has taken
+  int64_t piece;  // tasks of a piece; the last may have fewer
+  uint32_t threads;
   std::atomic<int32_t> fault{0};
+  Run runs[kMostThreads];
 };
 
-// Takes half of an equal share of what is left: large pieces first, small ones at the end, so that
-// cores of unequal speed finish together.
-bool take_piece(Shared& shared, int64_t* begin, int64_t* end) {
-  const int64_t tasks = shared.launch->tasks;
-  int64_t first = shared.next.load(std::memory_order_relaxed);
-  int64_t last;
+// Takes half of what is left of a run, from its front or its back. Large pieces come first, small
+// ones at the end, so that cores of unequal speed finish together.
+bool take_half(Run& run, bool front, uint64_t* first, uint64_t* end) {
+  uint64_t seen = run.pieces.load(std::memory_order_relaxed);
+  uint64_t rest;
   do {
-    if (first >= tasks) return false;
-    int64_t piece = (tasks - first) / (2 * shared.threads);
-    if (piece < shared.smallest_piece) piece = shared.smallest_piece;
-    last = piece < tasks - first ? first + piece : tasks;
-  } while (!shared.next.compare_exchange_weak(first, last, std::memory_order_relaxed));
-  *begin = first;
-  *end = last;
+    const uint64_t begin = seen & UINT32_MAX;
+    const uint64_t close = seen >> 32;
+    if (begin >= close) return false;
+    const uint64_t half = (close - begin + 1) / 2;
+    *first = front ? begin : close - half;
+    *end = front ? begin + half : close;
+    rest = front ? run_of(begin + half, close) : run_of(begin, close - half);
+  } while (!run.pieces.compare_exchange_weak(seen, rest, std::memory_order_relaxed));
   return true;
+}
+
+// Takes from the thread's own run, the same part of the tasks in every launch, so that a core finds
+// in its cache what it wrote there in the launch before. Then from what others have left.
+bool take_tasks(Shared& shared, uint32_t worker, int64_t* begin, int64_t* end) {
+  const uint32_t threads = shared.threads;
+  for (uint32_t i = 0; i < threads; ++i) {
+    uint64_t first, close;
+    if (!take_half(shared.runs[(worker + i) % threads], i == 0, &first, &close)) continue;
+    const int64_t last = static_cast<int64_t>(close) * shared.piece;
+    *begin = static_cast<int64_t>(first) * shared.piece;
+    *end = last < shared.launch->tasks ? last : shared.launch->tasks;
+    return true;
+  }
+  return false;
 }
 
 // An event from here to the end of its life, if the launch is traced.
@@ -64,12 +90,13 @@ void run_share(void* context, uint32_t worker) {
   const Traced traced(launch, worker);
   uint8_t* workspace = launch.workspace + worker * launch.workspace_stride;
   int64_t begin, end;
-  while (take_piece(shared, &begin, &end)) {
+  while (take_tasks(shared, worker, &begin, &end)) {
     const int32_t fault = launch.kernel(launch.args, launch.dims, workspace, begin, end);
     if (fault == 0) continue;
     int32_t none = 0;
     shared.fault.compare_exchange_strong(none, fault, std::memory_order_relaxed);
-    shared.next.store(launch.tasks, std::memory_order_relaxed);
+    for (uint32_t i = 0; i < shared.threads; ++i)
+      shared.runs[i].pieces.store(0, std::memory_order_relaxed);
   }
 }
 
@@ -154,27 +181,36 @@ int32_t run_in_phases(const Launch& launch, int64_t threads) {
   return phases.fault.load(std::memory_order_relaxed);
 }
 
+int32_t run_freely(const Launch& launch, uint32_t threads) {
+  Shared shared;
+  shared.launch = &launch;
+  shared.threads = threads;
+  // So many tasks as take the least time of a piece, and so many that pieces can be numbered.
+  shared.piece = launch.tasks / (launch.cost / kPieceNanoseconds);
+  if (shared.piece <= launch.tasks >> 31) shared.piece = (launch.tasks >> 31) + 1;
+  if (shared.piece < 1) shared.piece = 1;
+  const uint64_t pieces = static_cast<uint64_t>((launch.tasks - 1) / shared.piece + 1);
+  for (uint32_t i = 0; i < threads; ++i)
+    shared.runs[i].pieces.store(run_of(i * pieces / threads, (i + 1) * pieces / threads),
+                                std::memory_order_relaxed);
+  pool_run(run_share, &shared, threads);
+  return shared.fault.load(std::memory_order_relaxed);
+}
+
 }  // namespace
 
 int32_t run_launch(const Launch& launch) {
   const int64_t together = launch.phase ? launch.phase : launch.tasks;
-  int64_t threads = launch.threads;
+  int64_t threads = launch.threads < kMostThreads ? launch.threads : kMostThreads;
   if (threads > together) threads = together;
-  if (threads > launch.cost / kWakeNanoseconds) threads = launch.cost / kWakeNanoseconds;
+  if (threads > launch.cost / kShareNanoseconds) threads = launch.cost / kShareNanoseconds;
   if (threads <= 1) {
     if (launch.tasks == 0) return 0;
     const Traced traced(launch, 0);
     return launch.kernel(launch.args, launch.dims, launch.workspace, 0, launch.tasks);
   }
   if (launch.phase) return run_in_phases(launch, threads);
-  Shared shared;
-  shared.launch = &launch;
-  shared.threads = threads;
-  // Tasks that fit into the least time of a piece; their total cost is at least 10,000 here.
-  shared.smallest_piece = launch.tasks / (launch.cost / kPieceNanoseconds);
-  if (shared.smallest_piece < 1) shared.smallest_piece = 1;
-  pool_run(run_share, &shared, static_cast<uint32_t>(threads));
-  return shared.fault.load(std::memory_order_relaxed);
+  return run_freely(launch, static_cast<uint32_t>(threads));
 }
 
 }  // namespace bireme::internal

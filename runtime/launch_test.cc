@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <set>
 #include <vector>
@@ -47,7 +48,7 @@ int32_t count_calls(void* const* args, const int64_t*, void*, int64_t, int64_t) 
 TEST(Launch, SmallOnesStayWhole) {
   std::atomic<int> calls{0};
   void* args[] = {&calls};
-  EXPECT_EQ(run_launch(make(count_calls, args, 1000, 4'000, 8)), 0);
+  EXPECT_EQ(run_launch(make(count_calls, args, 1000, 3'999, 8)), 0);
   EXPECT_EQ(calls.load(), 1);
   EXPECT_EQ(run_launch(make(count_calls, args, 1000, kLarge, 8)), 0);
   EXPECT_GT(calls.load(), 8);
@@ -176,6 +177,33 @@ TEST(Launch, NoPhasesAreNoWork) {
 // A pool of the application that has one thread do everything.
 void one_after_another(void*, void (*body)(void*, uint32_t), void* context, uint32_t workers) {
   for (uint32_t worker = workers; worker-- > 0;) body(context, worker);
+}
+
+int32_t note_begin(void* const* args, const int64_t*, void*, int64_t begin, int64_t) {
+  static_cast<std::vector<int64_t>*>(args[0])->push_back(begin);
+  return 0;
+}
+
+TEST(Launch, AThreadBeginsWithThePartThatIsItsOwn) {
+  Fault fault{};
+  ASSERT_EQ(pool_set({sizeof(bireme_pool_options), 4, one_after_another, nullptr}, fault),
+            Code::ok);
+  std::vector<int64_t> begins;
+  void* args[] = {&begins};
+  EXPECT_EQ(run_launch(make(note_begin, args, 4000, kLarge, 4)), 0);
+  ASSERT_EQ(pool_set({sizeof(bireme_pool_options), 0, nullptr, nullptr}, fault), Code::ok);
+  // The last of the threads came first, and did everything.
+  ASSERT_GT(begins.size(), 4u);
+  EXPECT_EQ(begins[0], 3000);
+  EXPECT_EQ(std::set<int64_t>(begins.begin(), begins.end()).size(), begins.size());
+  EXPECT_EQ(*std::min_element(begins.begin(), begins.end()), 0);
+}
+
+TEST(Launch, PiecesOfVeryManyTasksCanBeNumbered) {
+  std::atomic<int> calls{0};
+  void* args[] = {&calls};
+  EXPECT_EQ(run_launch(make(count_calls, args, int64_t{1} << 40, int64_t{1} << 60, 2)), 0);
+  EXPECT_GT(calls.load(), 2);
 }
 
 TEST(Launch, PhasesNeedNoSecondThread) {

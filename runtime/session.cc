@@ -8,6 +8,12 @@
 #include "random.h"
 
 namespace bireme::internal {
+namespace {
+
+// Estimated work of a run that one thread does.
+constexpr int64_t kShortRunNanoseconds = 100'000;
+
+}  // namespace
 
 Code Session::create(Model& model, uint32_t threads, uint32_t profile, Session** session,
                      Fault& fault) {
@@ -261,6 +267,7 @@ Code Session::prepare(const bireme_tensor* inputs, Fault& fault) {
   BIREME_TRY(
       place_arena(model_->plan(), sizes_.capacity.data(), offsets_.data(), &arena_bytes_, fault));
   BIREME_TRY(reserve(fault));
+  run_threads_ = is_short() ? 1 : threads_;
   fill_fixed_addresses();
   remember_shapes(inputs);
   note_peak();
@@ -395,6 +402,22 @@ Code Session::make_step(uint32_t index, Fault& fault) {
       return Code::ok;
   }
   return Code::ok;
+}
+
+// Whether a run ends before threads that sleep could help: waking one costs the caller some 10 µs,
+// and it comes after 50. Of a run that loops, or whose data decides sizes, nobody can tell.
+bool Session::is_short() const {
+  int64_t left = kShortRunNanoseconds;
+  for (uint32_t i = 0; i < steps_.size(); ++i) {
+    const Step& step = steps_[i];
+    const bool goes_back =
+        step.op == fb::Opcode::LoopEnd || (step.op == fb::Opcode::Jump && step.target <= i);
+    if (goes_back || step.op == fb::Opcode::Bind) return false;
+    if (step.op != fb::Opcode::Launch || step.cost < 0) continue;
+    if (step.cost >= left) return false;
+    left -= step.cost;
+  }
+  return true;
 }
 
 void Session::fill_fixed_addresses() {

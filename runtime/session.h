@@ -95,6 +95,7 @@ class Session {
   Code reserve(Fault& fault);
   Code reserve_scratch(uint32_t index, size_t* workspace, Fault& fault) const;
   Code make_step(uint32_t index, Fault& fault);
+  bool is_short() const;
   Code bad_size(uint32_t index, const char* what, int64_t value, Fault& fault) const;
   Code at_instruction(uint32_t index, Code code, Fault& fault) const;
   const fb::Version* version_of(const fb::Instruction& instruction) const;
@@ -123,7 +124,8 @@ class Session {
   void note_peak();
 
   Model* model_ = nullptr;
-  uint32_t threads_ = 1;
+  uint32_t threads_ = 1;      // that scratch memory is there for
+  uint32_t run_threads_ = 1;  // that a run at the current sizes uses
   std::atomic<bool> busy_{false};
   bool prepared_ = false;
   bool draws_ = false;  // whether an instruction is a Draw

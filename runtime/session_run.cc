@@ -88,7 +88,7 @@ Code Session::bind_tensor(uint32_t index, const bireme_tensor& given, Code too_s
 }
 
 Code Session::execute(Fault& fault) {
-  const PoolRun run(threads_ > 1);
+  const PoolRun run(run_threads_ > 1);
   if (draws_)
     for (Step& step : steps_) step.draws = 0;
   trace_.clear();
@@ -230,7 +230,7 @@ Code Session::launch(const Step& step, uint32_t index, Fault& fault) {
   launch.cost = step.cost;
   launch.workspace = workspace_.data();
   launch.workspace_stride = workspace_stride_;
-  launch.threads = threads_;
+  launch.threads = run_threads_;
   launch.trace = trace_.active() ? &trace_ : nullptr;
   launch.instruction = index;
   const int32_t number = run_launch(launch);

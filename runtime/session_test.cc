@@ -717,6 +717,32 @@ TEST(Session, TracesTheLastRun) {
   }
 }
 
+// A pool of the application that counts how often it is asked.
+void count_and_run(void* user, void (*body)(void*, uint32_t), void* context, uint32_t workers) {
+  ++*static_cast<int*>(user);
+  for (uint32_t worker = 0; worker < workers; ++worker) body(context, worker);
+}
+
+TEST(Session, AShortRunWakesNobody) {
+  int asked = 0;
+  Fault fault = BIREME_STATUS_INIT;
+  ASSERT_EQ(pool_set({sizeof(bireme_pool_options), 4, count_and_run, &asked}, fault), Code::ok);
+  PlanBuilder b = testing::doubling();
+  const uint32_t rows = b.plan.instructions[0]->tasks;
+  b.plan.instructions[0]->cost = b.scalar(fb::ScalarOp::Mul, rows, b.constant(1'000));
+  Program program(b, {double_kernel}, 0);
+  const auto run = [&](int64_t n) {
+    asked = 0;
+    const std::vector<float> x(static_cast<size_t>(n) * 3, 1.0f);
+    EXPECT_EQ(program.run(x, {n, 3}).values, std::vector<float>(x.size(), 2.0f));
+    return asked;
+  };
+  EXPECT_EQ(run(20), 0);
+  EXPECT_EQ(run(100), 1);
+  EXPECT_EQ(run(20), 0);
+  ASSERT_EQ(pool_set({sizeof(bireme_pool_options), 0, nullptr, nullptr}, fault), Code::ok);
+}
+
 TEST(Session, ManySessionsShareThePool) {
   Fault fault = BIREME_STATUS_INIT;
   bireme_pool_options pool = BIREME_POOL_OPTIONS_INIT;
