@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import networkx as nx
+from bireme.passes.minimum_cut import Network
 
 
 class Form(Enum):
@@ -47,33 +47,37 @@ def assign(choices: Sequence[Choice], flows: Sequence[Flow]) -> list[Form]:
 
     Raises ValueError when fixed forms contradict a value that cannot be converted.
     """
-    graph = nx.DiGraph()
-    graph.add_nodes_from((_PLAIN, _BLOCKED))
-    # A cut pays for each edge from the plain side to the blocked side.
-    for number, choice in enumerate(choices):
-        if choice.fixed is Form.PLAIN:
-            graph.add_edge(_PLAIN, number)
-        elif choice.fixed is Form.BLOCKED:
-            graph.add_edge(number, _BLOCKED)
-        else:
-            graph.add_edge(_PLAIN, number, capacity=choice.blocked_cost)
-            graph.add_edge(number, _BLOCKED, capacity=choice.plain_cost)
-    for number, flow in enumerate(flows):
-        weight = {} if flow.cost is None else {"capacity": flow.cost}
+    costs = [c for choice in choices for c in (choice.plain_cost, choice.blocked_cost)]
+    without_end = 1 + sum(costs) + sum(2 * flow.cost for flow in flows if flow.cost is not None)
+    # A cut pays for each edge from the plain side, that of the source, to the blocked side.
+    network = Network()
+    nodes = [network.node() for _ in choices]
+    for node, choice in zip(nodes, choices, strict=True):
+        if choice.fixed is not Form.BLOCKED:
+            blocked = without_end if choice.fixed else choice.blocked_cost
+            network.edge(_PLAIN, node, blocked)
+        if choice.fixed is not Form.PLAIN:
+            plain = without_end if choice.fixed else choice.plain_cost
+            network.edge(node, _BLOCKED, plain)
+    for flow in flows:
+        cost = without_end if flow.cost is None else flow.cost
+        producer = nodes[flow.producer]
+        if len(flow.readers) == 1:
+            network.edge(producer, nodes[flow.readers[0]], cost, back=cost)
+            continue
         # `packed` is blocked as soon as one reader is, `unpacked` plain as soon as one reader is.
-        packed, unpacked = ("packed", number), ("unpacked", number)
-        graph.add_edge(flow.producer, packed, **weight)
-        graph.add_edge(unpacked, flow.producer, **weight)
+        packed, unpacked = network.node(), network.node()
+        network.edge(producer, packed, cost)
+        network.edge(unpacked, producer, cost)
         for reader in flow.readers:
-            graph.add_edge(packed, reader)
-            graph.add_edge(reader, unpacked)
-    try:
-        _, (_, blocked) = nx.minimum_cut(graph, _PLAIN, _BLOCKED)
-    except nx.NetworkXUnbounded:
-        raise ValueError("a value that cannot be converted has two fixed forms") from None
-    # NetworkX gives the smallest sink side there is, so a node without a reason stays plain.
-    return [Form.BLOCKED if number in blocked else Form.PLAIN for number in range(len(choices))]
+            network.edge(packed, nodes[reader], without_end)
+            network.edge(nodes[reader], unpacked, without_end)
+    total, is_blocked = network.cut(without_end)
+    if total >= without_end:
+        raise ValueError("a value that cannot be converted has two fixed forms")
+    # The blocked side is the smallest there is, so a node without a reason stays plain.
+    return [Form.BLOCKED if is_blocked[node] else Form.PLAIN for node in nodes]
 
 
-_PLAIN = "plain"
-_BLOCKED = "blocked"
+# The terminals of the network.
+_PLAIN, _BLOCKED = 0, 1
