@@ -62,11 +62,13 @@ def class_of(op: Op) -> str:
 
 def form_of(op: Op) -> str:
     """The size of a kernel's convolution or product, `3×3/2 64→128 at 28×28` (`3×3 F(4×4) ...` in
-    Winograd's form), `128×768×3072`; else "". Sizes that depend on symbols stand in braces.
+    Winograd's form), `128×768×3072`; else "". Two convolutions are joined by ` + `. Sizes that
+    depend on symbols stand in braces.
     """
+    convolutions = [_convolution(member) for member in op.members if member.name == "conv"]
+    if convolutions:
+        return " + ".join(convolutions)
     for member in op.members:
-        if member.name == "conv":
-            return _convolution(member)
         if member.name == "matmul":
             return _product(member)
     return ""

@@ -16,6 +16,7 @@ from bireme.codegen.rules import RULES
 from bireme.codegen.spec import KernelSpec
 from bireme.codegen.templates import (
     attention,
+    chain,
     convolution,
     data_sized,
     matmul,
@@ -106,6 +107,7 @@ class Template:
 TEMPLATES = (
     Template("empty", _is_empty, lambda emission: Work(0)),
     Template("winograd", winograd.matches, winograd.emit),
+    Template("chain", chain.matches, chain.emit),
     Template("convolution", convolution.matches, convolution.emit),
     Template("matmul", matmul.matches, matmul.emit),
     Template("attention", attention.matches, attention.emit),

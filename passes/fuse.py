@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bireme.ir import Block, Builder, DType, Fusion, Graph, Op, Value
+from bireme.ir import Block, Builder, DType, Fusion, Graph, Op, Value, evaluate
+from bireme.passes.chain import chain_of, is_faster, link_of
 from bireme.passes.grouping import Group, Limits, Node, Role, group
 from bireme.passes.manager import Outcome, Pass, Property, count
 from bireme.passes.rewrite import remove_unused
@@ -85,7 +86,8 @@ class Fuse(Pass):
     Kinds: `attention` (two matmuls, a softmax and element-wise ops between them, a last transpose),
     `contraction` (one conv, matmul or conv_transpose, what follows it element by element at
     the same shape, perhaps a last `pad` with zeros; slices of what a conv reads, transposes, slices
-    and broadcasts of what a matmul reads), `reduction` (one reduction or row operation, what feeds
+    and broadcasts of what a matmul reads; a depthwise conv joins the conv that it alone reads from,
+    where `chain` finds that faster), `reduction` (one reduction or row operation, what feeds
     only it, what follows it element by element), `pool` (and what follows), `pointwise`
     (element-wise and injective ops; a `concat` only as the last), `opaque` (any other op, alone).
     All results of a kernel have one shape, those of an opaque one excepted. Views, constants and
@@ -166,9 +168,20 @@ def _nodes(ops: Sequence[Op]) -> list[Node]:
             zero_pad=pads_with_zeros(op) and op.result.type.rank <= _MOST_PADDED_AXES,
             widens=_widens(op),
             attends=_attends(op),
+            behind=_behind(op, number),
         )
         for i, op in enumerate(ops)
     ]
+
+
+def _behind(op: Op, number: Mapping[Op, int]) -> int:
+    """The convolution whose kernel a depthwise convolution joins, by number; -1: none."""
+    link = link_of(op)
+    if link is None or link.first not in number:
+        return -1
+    hints = {name: sizes.typical for name, sizes in op.graph.all_symbols.items()}
+    faster = is_faster(chain_of(link, lambda dim: evaluate(dim, hints)))
+    return number[link.first] if faster else -1
 
 
 def _widens(op: Op) -> bool:

@@ -49,6 +49,7 @@ class Node:
     zero_pad: bool = False  # a `pad` that surrounds its operand with zeros
     widens: bool = False  # a cast whose operand takes less memory: for its readers to do
     attends: bool = False  # a product, softmax or transpose that can be a part of attention
+    behind: int = -1  # of a depthwise convolution: the convolution whose kernel it is to join
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ def group(nodes: Sequence[Node], limits: Limits = Limits()) -> list[Group]:
             for i, node in enumerate(nodes):
                 if node.name == "softmax" and node.attends:
                     grouping.join_attention(i)
+    for i in range(len(nodes)):
+        grouping.add_depthwise(i)
     for i, node in enumerate(nodes):
         if node.role in (Role.POINTWISE, Role.INJECTIVE):
             grouping.join_producers(i)
@@ -235,6 +238,16 @@ class _Grouping:
         moves = self.nodes[user].name == "transpose" and self.nodes[user].attends
         if moves and not others and self._alone(user):
             self._join(softmax, user)
+
+    def add_depthwise(self, node: int) -> None:
+        """Joins a depthwise convolution with the convolution that only it reads."""
+        first = self.nodes[node].behind
+        if first < 0:
+            return
+        read = self.nodes[node].reads[0]
+        alone = self.users[read] == [node] and not self.nodes[read].escapes
+        if alone and self._outputs(self._members(first)) == [read]:
+            self._join(first, node)
 
     # --- pointwise kernels ------------------------------------------------------------------------
 

@@ -199,9 +199,9 @@ class Kernel:
         return scratch
 
     def _scratch_bytes(self) -> Dim:
-        return self._panel_bytes() + self._spill_bytes()
+        return self._panel_bytes() + self.spill_bytes()
 
-    def _spill_bytes(self) -> Dim:
+    def spill_bytes(self) -> Dim:
         """Scratch for the sums of a tile."""
         return self.tile.rows * self.tile.blocks * COLUMNS * 4
 
@@ -241,6 +241,11 @@ class Kernel:
                     kernel._columns(batch, first_block, count, span)
             self._borders(batch, first_block, count, span)
         return Work(product(form.batch) * parts * column_groups, self._scratch_with(few_rows))
+
+    def work_on(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:
+        """Calculates `count` column blocks from `first` on of the rows and positions of a span."""
+        self._columns(batch, first, count, span)
+        self._borders(batch, first, count, span)
 
     def _columns(self, batch: Index, first: Expr, count: Expr, span: tuple[Expr, ...]) -> None:
         """All column tiles of a task: whole ones, single blocks, then the incomplete block."""
@@ -357,7 +362,7 @@ class Kernel:
         self._sum(
             form.terms, [], accumulate, lambda at: self._fetch_ahead(block, tile.blocks, number, at)
         )
-        if rows is None and len(_downstream(self.anchor)) < _LONG_EPILOGUE:
+        if rows is None and self._epilogue() < _LONG_EPILOGUE:
             for i in range(tile.rows):
                 self._store(
                     batch, blocks, (row, at[i]), [sums_from(emit, s) for s in sums[i]], lanes
@@ -374,6 +379,10 @@ class Kernel:
             ]
             spilled = [sums_from(emit, self._spill, start) for start in starts]
             self._store(batch, blocks, (row, emit.bind(first + line)), spilled, lanes)
+
+    def _epilogue(self) -> int:
+        """How many ops follow the sum."""
+        return len(downstream(self.anchor))
 
     def _sum(
         self,
@@ -603,31 +612,36 @@ def anchor_of(graph: Graph) -> Op | None:
     if len(anchors) != 1:
         return None
     (anchor,) = anchors
+    return anchor if ends_with(graph, anchor) else None
+
+
+def ends_with(graph: Graph, anchor: Op) -> bool:
+    """Whether this template can emit a contraction and all that depends on it in a group."""
     if not anchor.result.type.dtype.is_float or anchor.result.type.dtype is DType.F64:
-        return None
+        return False
     shape = anchor.result.type.shape
-    after = _downstream(anchor)
+    after = downstream(anchor)
     for output in graph.outputs:
         value, shift = _stored(output)
         owner = value.owner
         if value.type.shape != shape or owner is None:
-            return None
+            return False
         if owner != anchor and owner not in after:
-            return None
+            return False
         padded = any(d != 0 for d in shift)
         if value is not output and not _is_zero_border(output.owner, anchor):
-            return None
+            return False
         if padded and anchor.name != "conv":
-            return None
+            return False
     pads = {v.owner for v in graph.outputs}
     for op in after:
         pointwise = op.definition.fusion is Fusion.POINTWISE and op.result.type.shape == shape
         if not pointwise and not (op.name == "pad" and op in pads):
-            return None
-    return anchor
+            return False
+    return True
 
 
-def _downstream(anchor: Op | None) -> list[Op]:
+def downstream(anchor: Op | None) -> list[Op]:
     """Ops of the group that depend on the anchor."""
     found: list[Op] = []
     ready = [anchor] if anchor else []

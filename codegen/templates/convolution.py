@@ -15,6 +15,7 @@ from bireme.codegen.templates.pairs import in_pairs
 from bireme.codegen.templates.tiles import COLUMNS
 from bireme.codegen.tir import Expr, index
 from bireme.ir import Dim, Graph, Op, product
+from bireme.passes.chain import is_depthwise
 
 # Weights of so many bytes may still be in the second-level cache when the kernel starts.
 _NEAR_BYTES = 256 << 10
@@ -40,11 +41,11 @@ def emit(e: Emission) -> Work:
     """Emits the kernel of a group that `matches`."""
     anchor = contraction.anchor_of(e.graph)
     assert anchor is not None
-    depthwise = anchor.operands[1].type.rank == len(anchor.attrs["strides"]) + 2
-    return contraction.emit(e, _depthwise(e, anchor) if depthwise else _dense(e, anchor))
+    form = depthwise if is_depthwise(anchor) else dense
+    return contraction.emit(e, form(e, anchor))
 
 
-def _dense(e: Emission, conv: Op) -> Form:
+def dense(e: Emission, conv: Op) -> Form:
     """Groups are a batch axis: each has blocks of its own, in the operand and in the result."""
     x, w = conv.operands
     batch = conv.result.type.shape[0]
@@ -95,7 +96,8 @@ def _dense(e: Emission, conv: Op) -> Form:
     return in_pairs(e, form, pairs)
 
 
-def _depthwise(e: Emission, conv: Op) -> Form:
+def depthwise(e: Emission, conv: Op) -> Form:
+    """A convolution of each channel by itself: left elements are vectors."""
     x, w = conv.operands
     batch, blocks, *_ = conv.result.type.shape
     _, *kernel, _ = w.type.shape

@@ -40,6 +40,15 @@ def kinds(nodes, limits=NO_LIMITS):
 # --- contractions ---------------------------------------------------------------------------------
 
 
+def test_a_depthwise_convolution_joins_the_convolution_it_stands_behind():
+    nodes = [conv(-1), pointwise(0), conv(1, behind=0), pointwise(2)]
+    assert kinds(nodes) == {(0, 1, 2, 3): "contraction"}
+    nodes = [conv(-1), pointwise(0), conv(1, behind=0), pointwise(2, 1)]
+    assert kinds(nodes) == {(0, 1): "contraction", (2, 3): "contraction"}
+    nodes = [conv(-1, escapes=True), conv(0, behind=0)]
+    assert kinds(nodes) == {(0,): "contraction", (1,): "contraction"}
+
+
 def test_a_contraction_takes_what_follows():
     nodes = [conv(-1, -1), pointwise(0, -1), pointwise(1, name="relu")]
     assert kinds(nodes) == {(0, 1, 2): "contraction"}
