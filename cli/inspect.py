@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from json import loads
 from pathlib import Path
 from typing import Any
 
 from bireme.cli.output import megabytes, print_json, print_table
 from bireme.codegen.container import unpack
+from bireme.codegen.conversions import Conversion, conversions
+from bireme.codegen.reader import read_plan
 from bireme.ir.errors import counted
 from bireme.runtime import Model, TensorInfo, schema
 
@@ -17,7 +20,9 @@ def run(artefact: Path, json: bool) -> None:
     """Prints what an artefact holds."""
     model = Model.load(artefact)
     size = artefact.stat().st_size
-    plan, _, _ = unpack(artefact.read_bytes())
+    data = artefact.read_bytes()
+    plan, _, _ = unpack(data)
+    layout = conversions(read_plan(data, {})[0])
     versions, kinds = _versions(plan), _kinds(plan)
     records = (plan.records or b"").decode().splitlines()
     if json:
@@ -31,6 +36,7 @@ def run(artefact: Path, json: bool) -> None:
                 "weight_bytes": model.weight_bytes,
                 "kernels": kinds,
                 "versions": versions,
+                "conversions": [asdict(each) for each in layout],
                 "records": [loads(line) for line in records],
                 "arena_bytes": model.arena_hint_bytes,
                 "arena_lower_bound_bytes": model.arena_lower_bound_bytes,
@@ -47,6 +53,8 @@ def run(artefact: Path, json: bool) -> None:
     if kinds:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         print(f"kernels that steps launch: {listed}")
+    if layout:
+        print(_told(layout))
     if records:
         print(f"{counted(len(records), 'tuning record')} in use")
     for sizes, steps in versions.items():
@@ -63,6 +71,16 @@ def _kinds(plan: Any) -> dict[str, int]:
     kinds = [kernel.kind.decode() for kernel in plan.kernels or ()]
     launched = [i.kernel for i in plan.instructions if i.op == schema.Opcode.Launch]
     return dict(Counter(kinds[number] for number in launched).most_common())
+
+
+def _told(layout: list[Conversion]) -> str:
+    """How many conversions there are, what they move, and why."""
+    moved = sum(each.moved or 0 for each in layout)
+    reasons = Counter(each.reason for each in layout).most_common()
+    listed = "; ".join(f"{count} {reason}" for reason, count in reasons)
+    return (
+        f"{counted(len(layout), 'layout conversion')}, {megabytes(moved)} by themselves: {listed}"
+    )
 
 
 def _versions(plan: Any) -> dict[str, int]:

@@ -306,6 +306,32 @@ def test_versions_for_named_sizes(folder, tmp_path):
     assert "batch=4096: 2 of 2 steps" in call("inspect", out).stdout
 
 
+def test_inspect_says_why_layouts_are_converted(tmp_path):
+    weight = numpy_helper.from_array(np.ones((32, 32, 1, 1), np.float32), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "mix"),
+        helper.make_node("CumSum", ["c", "axis"], ["y"]),
+    ]
+    axis = numpy_helper.from_array(np.array(1), "axis")
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 32, 7, 5]) for name in ("x", "y")
+    )
+    graph = helper.make_graph(nodes, "mixed", [x], [y], [weight, axis])
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "m.onnx")
+    out = tmp_path / "m.bireme"
+    call("compile", tmp_path / "m.onnx", "-o", out, "--no-cache", "--jobs", 0)
+    found = json.loads(call("inspect", out, "--json").stdout)["conversions"]
+    assert [(each["op"], each["plain"]) for each in found] == [
+        ("pack_channels", ["input"]),
+        ("unpack_channels", ["cumsum"]),
+    ]
+    assert found[0]["moved"] == 2 * 32 * 7 * 5 * 4
+    shown = call("inspect", out).stdout
+    assert "2 layout conversions" in shown
+    assert "1 unpack_channels for cumsum" in shown
+
+
 def test_winograd_can_be_switched_off(tmp_path):
     weight = numpy_helper.from_array(np.ones((32, 32, 3, 3), np.float32), "w")
     node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
