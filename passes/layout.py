@@ -50,11 +50,11 @@ class Layout(Pass):
     can store into a padded buffer. Ops
     between convolutions work on blocks where `layout_rules` allows it. Which do is the choice for
     which conversions and padding cost the fewest bytes, at the typical sizes of symbols
-    (`assignment`). A convolution of a concat whose parts fill no whole blocks becomes a sum of
-    convolutions. Convolutions of few input channels read plain tensors (`in_block` 1), depthwise
-    ones have a filter for each lane; groups are merged until they hold whole blocks. Groups so
-    narrow that the zeros would cost too much, and fewer than a quarter of a block of filters, stay
-    plain.
+    (`assignment`); `bireme inspect` lists the conversions that are left. A convolution of a concat
+    whose parts fill no whole blocks becomes a sum of convolutions. Convolutions of few input
+    channels read plain tensors (`in_block` 1), depthwise ones have a filter for each lane; groups
+    are merged until they hold whole blocks. Groups so narrow that the zeros would cost too much,
+    and fewer than a quarter of a block of filters, stay plain.
 
     Filters of bfloat16 stand in pairs of channels.
     """
