@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -94,6 +95,7 @@ class Peer:
             stdout=subprocess.PIPE,
             stderr=self._log,
             cwd=ROOT,
+            env=environment(engine),
         )
 
     def ask(self, what: str, value: Any = None) -> Any:
@@ -123,6 +125,14 @@ def command(engine: str, action: str, *rest: str | Path) -> list[str | Path]:
     return [python, "-m", "benchmarks.worker", action, engine, *rest]
 
 
+def environment(engine: str) -> dict[str, str]:
+    """The variables of a worker: programs that an engine calls are those of its own environment, so
+    that none can touch ours. Raises NotInstalled.
+    """
+    programs = interpreter(ENGINES[engine].requirements).parent
+    return {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+
+
 def convert(engine: str, folder: Path) -> None:
     """Makes the engine's form of a model. Raises Failed."""
     try:
@@ -130,6 +140,7 @@ def convert(engine: str, folder: Path) -> None:
             command(engine, "convert", folder),
             capture_output=True,
             cwd=ROOT,
+            env=environment(engine),
             timeout=CONVERT_SECONDS,
             check=False,
         )

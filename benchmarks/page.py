@@ -89,8 +89,8 @@ def start_table(report: Report) -> str:
     table = markdown(["model", *(title(e) for e in engines)], lines)
     return (
         "## Start\n\nMilliseconds from loading to the first result / megabytes that the process "
-        "grew by then. Libraries are loaded before, where loading them is a step of its own. "
-        f"Conversion is not counted; what engines compile when they load is.\n\n{table}"
+        "grew by then, in a fresh process that has imported the engine's library; files are in the "
+        f"page cache. Conversion is not counted; what engines compile when they load is.\n\n{table}"
     )
 
 

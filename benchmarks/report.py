@@ -13,9 +13,14 @@ from typing import Any
 from benchmarks.engines import ENGINES
 from benchmarks.measure import Result
 from bireme.cli.output import print_table
+from bireme.codegen.files import write_file
 
 OURS = "bireme"
 PRECISIONS = ("float32", "bfloat16")
+
+
+class Mismatch(Exception):
+    """Results of two runs cannot stand in one table; the text says why."""
 
 
 @dataclass
@@ -81,10 +86,39 @@ class Report:
         best = self.best_peer(model, threads, "float32")
         return best[1] / ours if ours and best else None
 
+    def put(self, results: Sequence[Result]) -> None:
+        """Adds cells; those that are there already are replaced."""
+        cells = {(r.model, r.engine, r.threads): r for r in (*self.results, *results)}
+        self.results = list(cells.values())
+
+    def lacks(self, model: str, engines: Iterable[str], threads: int) -> bool:
+        """Whether one of these cells has not been measured."""
+        return any(self.find(model, engine, threads) is None for engine in engines)
+
+    def resume(self, before: Report) -> None:
+        """Takes over what an earlier run measured on this machine with the same engines.
+
+        Raises Mismatch where the two cannot stand in one table.
+        """
+        both = before.versions.keys() & self.versions.keys()
+        for what, earlier, now in (
+            ("processor", before.cpu, self.cpu),
+            ("cores", before.cores, self.cores),
+            ("processor time", before.cpu_time, self.cpu_time),
+            *((title(e), before.versions[e], self.versions[e]) for e in sorted(both)),
+        ):
+            if earlier != now:
+                raise Mismatch(f"{what}: {earlier} before, {now} now")
+        self.peak = max(self.peak, before.peak)
+        self.note = self.note or before.note
+        self.versions = before.versions | self.versions
+        self.multiply_adds = before.multiply_adds | self.multiply_adds
+        self.put(before.results)
+
     def save(self, path: Path) -> None:
         """Writes the JSON file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        write_file(path, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
 
     @staticmethod
     def load(path: Path) -> Report:

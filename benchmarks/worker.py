@@ -77,8 +77,9 @@ class Server:
         return time_runs(self.run, self.feed, *value)
 
     def _load(self) -> tuple[float, float]:
+        for library in self.engine.libraries:
+            importlib.import_module(library)
         module = importlib.import_module(f"benchmarks.engines.{self.engine.module}")
-        module.warm_up() if hasattr(module, "warm_up") else None
         before, start = resident(), perf_counter()
         self.run = module.load(self.folder, self.threads, self.engine.precision)
         self.run(self.feed)

@@ -26,32 +26,67 @@ class Engine:
 
     `module` is in this folder; `requirements` a file of benchmarks/requirements without its ending,
     or "" for this project's own environment; `packages` are those whose versions are reported.
-    `slow` ones take minutes to install or to convert, and run only when asked for.
+    `libraries` are the Python modules that `load` and its function need: they are imported before
+    the clock of the first result starts. `slow` ones take
+    minutes to install or to convert, and run only when asked for.
     """
 
     title: str
     module: str
     requirements: str
     packages: tuple[str, ...]
+    libraries: tuple[str, ...]
     precision: str = "float32"
     slow: bool = False
 
 
 ENGINES = {
-    "bireme": Engine("Bireme", "bireme_", "", ("bireme",)),
-    "bireme_bf16": Engine("Bireme", "bireme_", "", ("bireme",), "bfloat16"),
-    "onnxruntime": Engine("ONNX Runtime", "onnxruntime_", "onnxruntime", ("onnxruntime",)),
-    "openvino": Engine("OpenVINO", "openvino_", "openvino", ("openvino",)),
-    "openvino_bf16": Engine("OpenVINO", "openvino_", "openvino", ("openvino",), "bfloat16"),
-    "mnn": Engine("MNN", "mnn", "mnn", ("MNN",)),
-    "ncnn": Engine("ncnn", "ncnn_", "ncnn", ("ncnn", "pnnx"), slow=True),
-    "litert": Engine("LiteRT", "litert", "litert", ("ai-edge-litert", "litert-torch"), slow=True),
-    "executorch": Engine(
-        "ExecuTorch XNNPACK", "executorch_", "executorch", ("executorch",), slow=True
+    "bireme": Engine("Bireme", "bireme_", "", ("bireme",), ("bireme.runtime",)),
+    "bireme_bf16": Engine("Bireme", "bireme_", "", ("bireme",), ("bireme.runtime",), "bfloat16"),
+    "onnxruntime": Engine(
+        "ONNX Runtime", "onnxruntime_", "onnxruntime", ("onnxruntime",), ("onnxruntime",)
     ),
-    "inductor": Engine("torch inductor", "inductor", "torch", ("torch",), slow=True),
-    "paddle": Engine("Paddle Inference", "paddle_", "paddle", ("paddlepaddle",), slow=True),
-    "iree": Engine("IREE", "iree_", "iree", ("iree-base-compiler", "iree-base-runtime"), slow=True),
-    "tvm": Engine("TVM Relax, untuned", "tvm_", "tvm", ("apache-tvm",), slow=True),
+    "openvino": Engine("OpenVINO", "openvino_", "openvino", ("openvino",), ("openvino",)),
+    "openvino_bf16": Engine(
+        "OpenVINO", "openvino_", "openvino", ("openvino",), ("openvino",), "bfloat16"
+    ),
+    "mnn": Engine("MNN", "mnn", "mnn", ("MNN",), ("MNN", "MNN.expr", "MNN.nn")),
+    "ncnn": Engine("ncnn", "ncnn_", "ncnn", ("ncnn", "pnnx"), ("ncnn",), slow=True),
+    "litert": Engine(
+        "LiteRT",
+        "litert",
+        "litert",
+        ("ai-edge-litert", "litert-torch"),
+        ("ai_edge_litert.interpreter",),
+        slow=True,
+    ),
+    "executorch": Engine(
+        "ExecuTorch XNNPACK",
+        "executorch_",
+        "executorch",
+        ("executorch",),
+        ("torch", "executorch.extension.pybindings.portable_lib", "executorch.runtime"),
+        slow=True,
+    ),
+    "inductor": Engine(
+        "torch inductor",
+        "inductor",
+        "torch",
+        ("torch",),
+        ("torch._inductor.compile_fx", "benchmarks.engines.onnx_torch"),
+        slow=True,
+    ),
+    "paddle": Engine(
+        "Paddle Inference", "paddle_", "paddle", ("paddlepaddle",), ("paddle.inference",), slow=True
+    ),
+    "iree": Engine(
+        "IREE",
+        "iree_",
+        "iree",
+        ("iree-base-compiler", "iree-base-runtime"),
+        ("iree.runtime",),
+        slow=True,
+    ),
+    "tvm": Engine("TVM Relax, untuned", "tvm_", "tvm", ("apache-tvm",), ("tvm.relax",), slow=True),
 }
 REFERENCE = "onnxruntime"

@@ -23,7 +23,8 @@ def convert(folder: Path, precision: str) -> None:
 
 
 def load(folder: Path, threads: int, precision: str) -> Run:
-    import bireme
+    from bireme.runtime import Model, Session
 
-    program = bireme.load(folder / f"{precision}.bireme", threads=threads)
-    return lambda feed: list(program(feed).values())
+    model = Model.load(folder / f"{precision}.bireme", threads=threads)
+    session = Session(model, threads=threads)
+    return lambda feed: list(session.run(feed).values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,12 @@ from benchmarks.engines import Feed, Run
 
 
 def convert(folder: Path, precision: str) -> None:
-    from MNN.tools import mnnconvert
+    # Not its wrapper MNN.tools.mnnconvert: that installs packages, with whichever pip is found
+    # first, and reports to a server what it converted.
+    import _tools
 
-    sys.argv = ["mnnconvert", "-f", "ONNX", "--modelFile", str(folder / "model.onnx")]
-    sys.argv += ["--MNNModel", str(folder / "model.mnn"), "--bizCode", "bireme"]
-    mnnconvert.main()
+    arguments = ["mnnconvert", "-f", "ONNX", "--modelFile", str(folder / "model.onnx")]
+    _tools.mnnconvert([*arguments, "--MNNModel", str(folder / "model.mnn"), "--bizCode", "bireme"])
     if not (folder / "model.mnn").exists():
         raise RuntimeError("mnnconvert wrote no model")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from benchmarks.measure import (
     Rounds,
     _hopeless,
     convert,
+    environment,
     measure,
     reference_outputs,
     relative_error,
@@ -60,6 +62,11 @@ def test_engines_run_and_agree(folder: Path) -> None:
         assert result.error == 0
         assert result.first_result is not None
     assert (refused.reason, refused.milliseconds, refused.samples) == ("no", None, [])
+
+
+def test_programs_of_an_engine_come_first(folder: Path) -> None:
+    first, rest = environment("onnxruntime")["PATH"].split(os.pathsep, 1)
+    assert (first, rest) == (str(Path(sys.executable).parent), os.environ["PATH"])
 
 
 def test_an_engine_that_differs_is_not_timed(folder: Path) -> None:

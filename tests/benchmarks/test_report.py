@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks.measure import Result
 from benchmarks.page import CHART, PAGE, RESULTS, chart, text, write_page
-from benchmarks.report import Report, geometric_mean, rows, shown, summary
+from benchmarks.report import Mismatch, Report, geometric_mean, rows, shown, summary
 
 
 @pytest.fixture
@@ -37,6 +39,36 @@ def report() -> Report:
             Result("rnn", "openvino", 1, reason="Error: `GRU` is missing\nand more"),
         ],
     )
+
+
+def test_resumes_what_was_measured_before(report: Report) -> None:
+    rest = dataclasses.replace(report, peak=90.0, note="", results=[])
+    rest.versions, rest.multiply_adds = {}, {}
+    rest.put([Result("net", "bireme", 1, samples=[5.0], near=[True])])
+    assert rest.lacks("net", ["bireme", "openvino"], 1)
+    assert not rest.lacks("net", ["bireme"], 1)
+    again = dataclasses.replace(rest, results=[])
+    again.resume(report)
+    assert (again.peak, again.note, again.models) == (100.0, "a noisy day", ["net", "rnn"])
+    assert (again.versions, again.multiply_adds) == (report.versions, report.multiply_adds)
+    assert not again.lacks("net", ["bireme", "openvino"], 1)
+    assert again.lacks("net", ["bireme"], 2)
+    again.put(rest.results)  # in the place of the earlier one
+    assert again.milliseconds("net", "bireme", 1) == 5.0
+    assert len(again.results) == len(report.results)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"cpu": "another"}, "processor: a <cpu> before, another now"),
+        ({"cpu_time": True}, "processor time: False before"),
+        ({"versions": {"openvino": "openvino 4"}}, "OpenVINO: openvino 3 before, openvino 4 now"),
+    ],
+)
+def test_refuses_to_mix_what_differs(report: Report, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(Mismatch, match=words):
+        dataclasses.replace(report, results=[], **change).resume(report)
 
 
 def test_table(report: Report) -> None:
