@@ -32,6 +32,7 @@ from bireme.codegen.templates.attention_softmax import (
     Softmax,
     Stretch,
     blocks_of,
+    pieces,
     whole_vector,
 )
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
@@ -65,9 +66,10 @@ class Parameters:
 def space(form: Form, level: InstructionSet) -> Space[Parameters]:
     """What may be chosen; the division into tasks is shared by all levels."""
     chunk, span = _chunk(form), _span(form)
-    known = min(chunk, form.rows) if isinstance(form.rows, int) else None
-    widest = -(-max(span, form.width) // COLUMNS)
-    tile = choose_tile(level, known, min(widest, 2), form.depth, known is None)
+    # Tiles of few rows: whole vectors of columns are read from end to end, rows from many places.
+    tile = choose_tile(level, None, 2, form.depth, True)
+    if isinstance(form.rows, int) and form.rows < tile.rows:
+        tile = Tile(form.rows, tile.blocks)
     return Space(
         Parameters(chunk, span, tile.rows, tile.blocks),
         {
@@ -121,11 +123,15 @@ class _Kernel:
         self.span = -(-parameters.span // COLUMNS) * COLUMNS
         self.single = isinstance(form.keys, int) and form.keys <= self.span
         self.tile = Tile(parameters.rows, parameters.blocks)
-        self.panels = Panels(e, form, self.span)
+        # Lines a power of two apart would share few places of the first-level cache.
+        self.pitch = self.span + COLUMNS
+        # One tile of rows reads values only once: they are not worth a copy.
+        once = isinstance(form.rows, int) and form.rows <= self.tile.rows
+        self.panels = Panels(e, form, self.span, copies_values=not once)
         # Rows whose state is kept: those of a task, or of a tile that is done with at once.
         kept = self.tile.rows if self.single else parameters.chunk + self.tile.rows
         sizes = {
-            "scores": self.tile.rows * self.span,
+            "scores": self.tile.rows * self.pitch,
             "sums": kept * form.value_blocks * COLUMNS,
             "tops": -(-kept // COLUMNS) * COLUMNS,
             "totals": -(-kept // COLUMNS) * COLUMNS,
@@ -137,7 +143,7 @@ class _Kernel:
             views[name] = workspace_view(e.emit, e.workspace, index(self.bytes), DType.F32)
             self.bytes += elements * 4
         self.held = Held(**views)
-        self.softmax = Softmax(e, form, self.held, self.span, self.single)
+        self.softmax = Softmax(e, form, self.held, self.pitch, self.single)
 
     def emit(self) -> Work:
         e, emit, form = self.e, self.emit_, self.form
@@ -159,10 +165,11 @@ class _Kernel:
                 start = emit.bind(times(number, self.span), "start")
                 count = emit.bind(tirx.min(index(self.span), keys - start), "count")
                 place = emit.bind(plus(head * stretches, number), "place")
+                stretch = Stretch(batch, start, count)
                 with emit.when(tirx.NE(emit.load(packed, index(0)), place)):
-                    self.panels.fill(batch, start, count)
+                    self.panels.fill(stretch)
                     emit.store(packed, index(0), place)
-                self._rows(Stretch(batch, start, count), first, rows)
+                self._rows(stretch, first, rows)
             if not self.single:
                 self._finish(batch, first, rows, index(0))
         return Work(product(form.batch) * parts, self.bytes)
@@ -219,7 +226,7 @@ class _Kernel:
             )
             for i, line in enumerate(sums):
                 for j, register in enumerate(line):
-                    spot = emit.bind(plus(times(plus(block, j), COLUMNS), i * self.span))
+                    spot = emit.bind(plus(times(plus(block, j), COLUMNS), i * self.pitch))
                     place = consecutive(spot, COLUMNS)
                     emit.store(self.held.scores, place, whole_vector(emit, register))
 
@@ -250,8 +257,8 @@ class _Kernel:
             sums = self._product(
                 Tile(height, width),
                 at.count,
-                lambda i, k: emit.load(self.held.scores, plus(k, i * self.span)),
-                lambda j, k: self.panels.values_at(plus(block, j), k),
+                lambda i, k: emit.load(self.held.scores, plus(k, i * self.pitch)),
+                lambda j, k: self.panels.values_at(at, plus(block, j), k),
                 before,
             )
             for line, places in zip(sums, spots, strict=True):
@@ -322,9 +329,8 @@ class _Kernel:
             element = partial(self._element, batch, row, kept, scale)
             with emit.loop("block", index(whole)) as block:
                 element(block, consecutive(0, COLUMNS))
-            if rest:
-                with emit.loop("lane", index(rest)) as lane:
-                    element(index(whole), lane)
+            for begin, lanes in pieces(rest):
+                element(index(whole), consecutive(begin, lanes))
 
     def _element(
         self, batch: Index, row: Expr, kept: Expr, scale: Expr, block: Expr, lane: Expr

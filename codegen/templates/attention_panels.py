@@ -8,7 +8,7 @@ from bireme.codegen.abi import workspace_view
 from bireme.codegen.evaluate import Index
 from bireme.codegen.index import consecutive
 from bireme.codegen.templates.attention_form import Form
-from bireme.codegen.templates.attention_softmax import blocks_of
+from bireme.codegen.templates.attention_softmax import Stretch, blocks_of, pieces
 from bireme.codegen.templates.common import Emission
 from bireme.codegen.templates.tiles import COLUMNS
 from bireme.codegen.templates.vectors import turned
@@ -18,13 +18,16 @@ from bireme.ir import DType
 
 class Panels:
     """Room for `span` keys and values, a multiple of 16. Of 16 keys the elements stand together, of
-    a value the 16 of a block.
+    a value the 16 of a block. Without `copies_values` these are read where they are, as far as they
+    are whole blocks.
     """
 
-    def __init__(self, e: Emission, form: Form, span: int) -> None:
+    def __init__(self, e: Emission, form: Form, span: int, copies_values: bool) -> None:
         self._emit, self._form, self._evaluator = e.emit, form, e.evaluator
+        self._copies_values = copies_values or form.width % COLUMNS != 0
         key_bytes = span * form.depth * 4
-        self.bytes = key_bytes + span * form.value_blocks * COLUMNS * 4
+        value_bytes = span * form.value_blocks * COLUMNS * 4
+        self.bytes = key_bytes + value_bytes * self._copies_values
         self._keys = workspace_view(e.emit, e.workspace, index(0), DType.F32)
         self._values = workspace_view(e.emit, e.workspace, index(key_bytes), DType.F32)
 
@@ -32,17 +35,19 @@ class Panels:
         """Element k of the 16 keys of a block."""
         return self._emit.load(self._keys, self._key_place(block, k))
 
-    def values_at(self, block: Expr, k: Expr) -> Expr:
-        """16 elements of value k."""
+    def values_at(self, at: Stretch, block: Expr, k: Expr) -> Expr:
+        """16 elements of value k of a stretch."""
+        if not self._copies_values:
+            columns = consecutive(times(block, COLUMNS), COLUMNS)
+            return self._form.value(self._evaluator, at.batch, plus(at.start, k), columns)
         return self._emit.load(self._values, self._value_place(k, block))
 
-    def fill(self, batch: Index, start: Expr, count: Expr) -> None:
-        """Copies `count` keys and values from `start` on."""
-        if self._form.keys_are_rows:
-            self._turn_keys(batch, start, count)
-        else:
-            self._copy_keys(batch, start, count)
-        self._copy_values(batch, start, count)
+    def fill(self, at: Stretch) -> None:
+        """Copies the keys and values of a stretch."""
+        copy_keys = self._turn_keys if self._form.keys_are_rows else self._copy_keys
+        copy_keys(at.batch, at.start, at.count)
+        if self._copies_values:
+            self._copy_values(at.batch, at.start, at.count)
 
     def _key_place(self, block: Expr, k: Expr) -> Expr:
         return consecutive(times(plus(times(block, self._form.depth), k), COLUMNS), COLUMNS)
@@ -108,5 +113,6 @@ class Panels:
             if rest:
                 place = self._value_place(number, index(whole))
                 emit.store(self._values, place, const(0.0, "float32"))
-                with emit.loop("lane", index(rest)) as lane:
-                    emit.store(self._values, plus(place.base, lane), element(whole, lane))
+                for begin, lanes in pieces(rest):
+                    spot = plus(place.base, consecutive(begin, lanes))
+                    emit.store(self._values, spot, element(whole, consecutive(begin, lanes)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from tvm import tirx
@@ -48,16 +49,16 @@ class Held:
 
 
 class Softmax:
-    """Works on lines of `span` scores. With `single`, a line has all keys of its row."""
+    """Works on lines of scores, `pitch` apart. With `single`, a line has all keys of its row."""
 
-    def __init__(self, e: Emission, form: Form, held: Held, span: int, single: bool) -> None:
+    def __init__(self, e: Emission, form: Form, held: Held, pitch: int, single: bool) -> None:
         self._emit, self._evaluator, self._form, self._held = e.emit, e.evaluator, form, held
-        self._span, self._single = span, single
+        self._pitch, self._single = pitch, single
 
     def line(self, at: Stretch, row: Expr, line: Expr, state: Expr) -> None:
         """Turns a line of products into powers, and keeps their maximum and sum."""
         emit = self._emit
-        base = emit.bind(line * index(self._span), "line")
+        base = emit.bind(line * index(self._pitch), "line")
         whole = emit.opaque(tirx.truncdiv(at.count, index(COLUMNS)), "whole")
         blocks = blocks_of(emit, at.count)
         lowest = const(float("-inf"), "float32")
@@ -118,8 +119,10 @@ class Softmax:
         if exist is None or form.ignores_column:
             value = emit.opaque(score(consecutive(0, COLUMNS)), "score")
         else:
-            with emit.loop("lane", exist) as lane:
-                emit.store(self._held.scores, plus(emit.bind(plus(base, first)), lane), score(lane))
+            for lanes in self._lanes(exist):
+                with lanes as lane:
+                    spot = plus(emit.bind(plus(base, first)), lane)
+                    emit.store(self._held.scores, spot, score(lane))
             value = emit.bind(emit.load(self._held.scores, place))
         if exist is not None:
             lanes = tirx.Ramp(const(0, "int32"), const(1, "int32"), COLUMNS)
@@ -129,6 +132,13 @@ class Softmax:
             )
         emit.store(self._held.scores, place, value)
         return value
+
+    def _lanes(self, exist: Expr) -> list[AbstractContextManager[Expr]]:
+        """Lanes of an incomplete block, in a loop or as vectors."""
+        keys = self._form.keys
+        if not self._single or not isinstance(keys, int):
+            return [self._emit.loop("lane", exist)]
+        return [nullcontext(consecutive(first, n)) for first, n in pieces(keys % COLUMNS)]
 
     def _fold(self, blocks: Expr, first: Expr, step: Callable[[Expr, Expr], Expr]) -> list[Buffer]:
         """Folds of blocks of a line, each of every fourth one."""
@@ -159,6 +169,16 @@ class Softmax:
         """Whether every stretch is certainly whole blocks."""
         keys = self._form.keys
         return isinstance(keys, int) and keys % COLUMNS == 0
+
+
+def pieces(lanes: int) -> list[tuple[int, int]]:
+    """Fewer lanes than a vector has as the starts and lengths of shorter vectors."""
+    found, done = [], 0
+    for size in (8, 4, 2, 1):
+        if lanes & size:
+            found.append((done, size))
+            done += size
+    return found
 
 
 def blocks_of(emit: Emitter, count: Expr) -> Expr:
