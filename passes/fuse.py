@@ -43,6 +43,8 @@ _ROLES_BY_NAME = {
 _GENERATED = ("iota", "dim_values")
 # Kernels of these work in the memory of all their results, read or not.
 _WORKS_IN_RESULTS = frozenset({"compact", "sort_rows"})
+# From what sizes on attention is one kernel (see `_scores_gain`).
+_SQUARE, _FEW_ROWS = 16, 4
 # A kernel stores into the inner part of at most two spatial axes (of a blocked result).
 _MOST_PADDED_AXES = 5
 
@@ -195,6 +197,18 @@ def _widens(op: Op) -> bool:
     )
 
 
+def _scores_gain(matmul: Op) -> bool:
+    """Whether attention with these scores is faster as one kernel, as far as sizes are known: its
+    keys are copied in squares of 16, and for a few rows a product alone copies none of them.
+    """
+    *_, rows, keys = matmul.result.type.shape
+    depth = matmul.operands[0].type.shape[-1]
+    if not isinstance(depth, int) or depth < _SQUARE or (isinstance(keys, int) and keys < _SQUARE):
+        return False
+    few = isinstance(rows, int) and rows < _FEW_ROWS
+    return not few or (isinstance(keys, int) and keys % _SQUARE == 0)
+
+
 def _attends(op: Op) -> bool:
     """Whether an op can be a part of attention: a float32 product of activations with a known
     head size, a softmax of rows, a transpose that keeps rows.
@@ -205,8 +219,8 @@ def _attends(op: Op) -> bool:
     if op.name == "matmul":
         left = op.operands[0]
         mixes = left.owner is not None and left.owner.name == "softmax"
-        size = op.result.type.shape[-1] if mixes else left.type.shape[-1]
-        return op.attrs["block"] == 1 and isinstance(size, int)
+        known = isinstance(op.result.type.shape[-1], int) if mixes else _scores_gain(op)
+        return op.attrs["block"] == 1 and known
     if op.name == "softmax":
         return bool(op.attrs["axis"] % op.result.type.rank == op.result.type.rank - 1)
     last = op.results[0].type.rank - 1
