@@ -118,7 +118,7 @@ def compile(
 @app.command()
 def tune(
     model: Annotated[
-        Path | None, typer.Argument(help="ONNX model; none to merge or serve only.")
+        Path | None, typer.Argument(help="ONNX model; none to merge, import or serve only.")
     ] = None,
     database: Annotated[
         Path, typer.Option("--database", "-d", help="File of records; new ones are added to it.")
@@ -145,6 +145,14 @@ def tune(
     merge: Annotated[
         list[Path] | None, typer.Option(help="First add the records of this file to the database.")
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Measure nothing; write candidates for a device without Python here."),
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option("--import", help="First add what such a device found to the database."),
+    ] = None,
     jobs: Jobs = None,
     cache: Annotated[bool, typer.Option(help="Use the kernel cache.")] = True,
     cache_dir: Annotated[Path | None, typer.Option(help="Folder of the kernel cache.")] = None,
@@ -155,19 +163,21 @@ def tune(
     Ctrl-C ends the search and keeps what was found; a run that was killed goes on where it was.
     """
     from bireme.cli.tune import merge as merge_databases
-    from bireme.cli.tune import run, serve_at
+    from bireme.cli.tune import run, serve_at, take_in
 
-    if model is None and not merge and not serve:
-        raise typer.BadParameter("give a model, --merge or --serve", param_hint="MODEL")
+    if model is None and (export or not (merge or serve or results)):
+        raise typer.BadParameter("give a model, --merge, --import or --serve", param_hint="MODEL")
     with reporting_errors(json):
         if serve:
             serve_at(serve)
             return
         if merge:
-            merge_databases(database, merge, json and model is None)
+            merge_databases(database, merge, json and model is None and not results)
+        if results:
+            take_in(database, results, json and model is None)
         if model is not None:
             run(
-                model, database, target, minutes, dim, constant, device, level, threads,
+                model, database, target, minutes, dim, constant, device, level, threads, export,
                 winograd, precision, calibration, limit, seed, jobs, cache, cache_dir, json,
             )  # fmt: skip
 

@@ -16,13 +16,18 @@ from bireme.cli.options import parse_constants, parse_dims, read_calibration
 from bireme.cli.output import print_json, print_table
 from bireme.codegen.cache import KernelCache, default_folder
 from bireme.codegen.compiler import Options
+from bireme.codegen.parameters import Values
 from bireme.codegen.records import Database, Record, read_database
+from bireme.codegen.tune.bundle import export as export_bundle
 from bireme.codegen.tune.journal import Trial
+from bireme.codegen.tune.profile import Wish
+from bireme.codegen.tune.results import read_results
 from bireme.codegen.tune.tuner import Outcome, Status, Watch
 from bireme.frontend import onnx
-from bireme.ir import BiremeError
+from bireme.ir import BiremeError, Graph
 from bireme.ir.errors import counted
 from bireme.passes.precision import precision_for
+from bireme.targets.registry import Target, find
 
 # Rejected candidates that are shown one by one.
 _SHOWN = 10
@@ -38,6 +43,7 @@ def run(
     device: str | None,
     level: str | None,
     threads: int | None,
+    export: Path | None,
     winograd: bool,
     precision: str,
     calibration: list[Path] | None,
@@ -48,7 +54,7 @@ def run(
     cache_dir: Path | None,
     json: bool,
 ) -> None:
-    """Tunes `model` and adds what was found to `database`."""
+    """Tunes `model` and adds what was found to `database`; with `export`, writes a bundle there."""
     graph = onnx.load(model, dims=parse_dims(dims), constants=parse_constants(constants))
     options = Options(
         cache=KernelCache((cache_dir or default_folder()) if cache else None),
@@ -56,6 +62,10 @@ def run(
         winograd=winograd,
         precision=precision_for(precision, read_calibration(calibration, graph), limit),
     )
+    if export is not None:
+        wish = Wish(60 * minutes, level, seed=seed, options=options)
+        _write_bundle(graph, find(target), wish, database, export, json)
+        return
     with stopping() as stopped, _progress(quiet=json) as watch:
         outcome = tune(
             graph,
@@ -88,6 +98,57 @@ def merge(database: Path, parts: Sequence[Path], json: bool) -> None:
         print_json({"database": str(database), "records": len(merged), "before": before})
     else:
         print(f"{database}: {counted(len(merged), 'record')}, {before} before")
+
+
+def take_in(database: Path, files: Sequence[Path], json: bool) -> None:
+    """Adds what devices made of bundles to `database`; of two records for one kernel the better
+    stays.
+    """
+    merged = read_database(database) if database.exists() else Database()
+    found = [read_results(path) for path in files]
+    for record in (record for each in found for record in each.records):
+        merged.add(record)
+    merged.write(database)
+    rejected = [each for results in found for each in results.rejected]
+    unmeasured = sum(each.unmeasured for each in found)
+    if json:
+        print_json(
+            {
+                "database": str(database),
+                "kept": [_record_fields(record) for each in found for record in each.records],
+                "candidates": sum(each.candidates for each in found),
+                "rejected": [vars(each) for each in rejected],
+                "unmeasured": unmeasured,
+            }
+        )
+        return
+    for results in found:
+        _show_records(results.level, results.records)
+    for each in rejected[:_SHOWN]:
+        print(f"{each.outcome}: {each.ops} with {_listed(each.parameters)}: {each.detail}")
+    if len(rejected) > _SHOWN:
+        print(f"and {len(rejected) - _SHOWN} more rejected candidates")
+    if unmeasured:
+        print(f"{counted(unmeasured, 'measurement')} missing: run.sh was stopped, and can go on")
+    print(f"{database}: {counted(len(merged), 'record')}")
+
+
+def _write_bundle(
+    graph: Graph, target: Target, wish: Wish, database: Path, path: Path, json: bool
+) -> None:
+    known = read_database(database) if database.exists() else Database()
+    with _progress(quiet=json) as watch:
+
+        def tell(what: str, done: int, count: int) -> None:
+            watch(Status(what, done, count))
+
+        found = export_bundle(graph, target, wish, known, path, tell)
+    if json:
+        failed = [vars(trial) for trial in found.failed]
+        print_json({"bundle": str(path), **vars(found), "failed": failed})
+        return
+    candidates = counted(found.candidates, "candidate")
+    print(f"{path}: {candidates} for {found.level}, about {found.seconds / 60:.1f} min to measure")
 
 
 def serve_at(address: str) -> None:
@@ -166,10 +227,7 @@ def _report(outcome: Outcome, database: Path) -> None:
         print(f"{trial.outcome}: {_place(outcome, trial)}: {trial.detail.splitlines()[0]}")
     if len(rejected) > _SHOWN:
         print(f"and {len(rejected) - _SHOWN} more rejected candidates")
-    if verified.kept:
-        title = f"records for {outcome.level}"
-        rows = [(f"{r.gain:.2f}", r.template, r.ops, _values(r)) for r in verified.kept]
-        print_table(title, ("gain", "template", "ops", "parameters"), rows)
+    _show_records(outcome.level, verified.kept)
     tried = counted(len(outcome.trials), "candidate")
     ago = f", {outcome.resumed} of the batches in an earlier run" if outcome.resumed else ""
     print(f"{tried} tried in {outcome.seconds:.0f} s{ago}, {len(rejected)} rejected")
@@ -183,13 +241,22 @@ def _report(outcome: Outcome, database: Path) -> None:
     print(f"{database}: {counted(len(verified.kept), 'record')} of this model")
 
 
-def _values(record: Record) -> str:
-    return ", ".join(f"{name} {value}" for name, value in sorted(record.parameters.items()))
+def _show_records(level: str, records: Sequence[Record]) -> None:
+    if records:
+        rows = [(f"{r.gain:.2f}", r.template, r.ops, _listed(r.parameters)) for r in records]
+        print_table(f"records for {level}", ("gain", "template", "ops", "parameters"), rows)
+
+
+def _record_fields(record: Record) -> dict[str, object]:
+    return vars(record) | {"key": vars(record.key)}
+
+
+def _listed(values: Values) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(values.items()))
 
 
 def _place(outcome: Outcome, trial: Trial) -> str:
-    values = ", ".join(f"{name} {value}" for name, value in sorted(trial.parameters.items()))
-    return f"{outcome.kernels.get(trial.kernel, '')} with {values}"
+    return f"{outcome.kernels.get(trial.kernel, '')} with {_listed(trial.parameters)}"
 
 
 def _figures(outcome: Outcome) -> dict[str, object]:
@@ -199,7 +266,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "untuned_ms": verified.nanoseconds / 1e6,
         "tuned_ms": verified.nanoseconds * verified.time.value / 1e6,
         "gain": 1 / verified.time.value,
-        "kept": [vars(record) | {"key": vars(record.key)} for record in verified.kept],
+        "kept": [_record_fields(record) for record in verified.kept],
         "dropped": len(verified.dropped),
         "differs": verified.differs,
         "trials": len(outcome.trials),

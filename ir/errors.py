@@ -118,6 +118,11 @@ ERRORS: dict[str, ErrorKind] = _table(
         "the limits of this machine cannot be measured",
         "profile on a processor that `bireme devices` lists a target for",
     ),
+    (
+        "BM6008",
+        "a file is no result of a tuning bundle",
+        "run the bundle's `run.sh` on the device, and take in the results.jsonl that it writes",
+    ),
 )
 
 

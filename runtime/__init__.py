@@ -32,6 +32,7 @@ __all__ = [
     "TensorInfo",
     "TraceEvent",
     "error_table",
+    "measuring_program",
     "pool_threads",
 ]
 
@@ -296,6 +297,11 @@ class Session:
 def error_table() -> list[tuple[str, str, str, str]]:
     """Rows (code, name, meaning, hint) of every error the runtime can report."""
     return _native.error_table()
+
+
+def measuring_program() -> Path:
+    """The program that measures candidates where there is no Python (runtime/measure.cc)."""
+    return Path(_native.__file__).with_name("bireme_measure")
 
 
 def pool_threads() -> int:

@@ -29,3 +29,10 @@ install(TARGETS bireme_native LIBRARY DESTINATION bireme/runtime COMPONENT pytho
 install(FILES ${python_schema}/model_generated.py ${python_schema}/model_generated.pyi
               ${python_schema}/__init__.py
         DESTINATION bireme/runtime/_schema COMPONENT python)
+
+# The program that measures on devices without Python; `bireme tune --export` puts it into bundles.
+add_executable(bireme_measure measure.cc)
+target_link_libraries(bireme_measure PRIVATE bireme)
+target_compile_options(bireme_measure PRIVATE -Wall -Wextra -Wshadow -fno-exceptions -fno-rtti)
+target_link_options(bireme_measure PRIVATE -static-libstdc++ -static-libgcc -Wl,--gc-sections -s)
+install(TARGETS bireme_measure RUNTIME DESTINATION bireme/runtime COMPONENT python)

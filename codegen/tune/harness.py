@@ -1,9 +1,11 @@
 """An artefact that launches one kernel in several variants, one after another, for measuring.
 
-Every variant works on the same operands. Before it runs, its result's memory is filled with
-something else, so that an element that it does not write is noticed, and a copy from memory to
-memory takes what the last variant left out of the caches, as the other kernels of the model would.
-Each variant's results are outputs of their own.
+Every variant works on the same operands, which the artefact holds as it does the results that the
+reference has for them: whoever runs it needs no data. Before a variant runs, its result's memory is
+filled with something else, so that an element that it does not write is noticed; a copy from memory
+to memory takes what the last variant left out of the caches, as the other kernels of the model
+would; and the operands that another kernel has just written there are written again. Each variant's
+results are outputs of their own, and so are the expected ones.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from bireme.codegen.cache import CompiledKernel
 from bireme.codegen.link import link
 from bireme.codegen.plan import Instruction, Plan, Source, Tensor
 from bireme.codegen.spec import KernelSpec
-from bireme.ir import DType, TensorType, evaluate
+from bireme.codegen.tune.case import Case
+from bireme.ir import Array, DType, TensorType, evaluate
 from bireme.targets.description import InstructionSet
 
 # Name of the operation that an instruction does: the variant by its number.
@@ -32,17 +35,23 @@ class Setting:
 
     `sizes` are those of its symbols `s0, s1, ...` in order. `cost` is the launch's estimate, in
     nanoseconds, by which the runtime decides on threads. `evicted` is how many bytes are copied
-    before each launch.
+    before each launch, `warm` are the operands that are written after that, by their number.
     """
 
     sizes: tuple[int, ...]
     cost: int
     evicted: int
+    warm: frozenset[int] = frozenset()
 
 
 def output_name(variant: int, result: int) -> str:
     """Name of the output that shows a result of a variant."""
     return f"v{variant}.r{result}"
+
+
+def expected_name(result: int) -> str:
+    """Name of the output that shows what a result should be."""
+    return f"expected.r{result}"
 
 
 def harness(
@@ -51,11 +60,13 @@ def harness(
     target: str,
     level: InstructionSet,
     setting: Setting,
+    case: Case,
 ) -> bytes:
     """The artefact. The instructions that launch variants have the op `variant N`."""
-    builder = _Builder(spec, setting)
+    builder = _Builder(spec, setting, case)
     for number, kernel in enumerate(variants):
         builder.add_variant(number, kernel)
+    builder.add_expected(case)
     place_arena(builder.plan)
     image = link([kernel.code for kernel in variants])
     rows = [KernelRow(f"{k.kind}_{number}", k.kind) for number, k in enumerate(variants)]
@@ -65,15 +76,17 @@ def harness(
 
 
 class _Builder:
-    def __init__(self, spec: KernelSpec, setting: Setting) -> None:
+    def __init__(self, spec: KernelSpec, setting: Setting, case: Case) -> None:
         self.plan = Plan("kernel", {})
         self._setting = setting
         self._env = {f"s{i}": size for i, size in enumerate(setting.sizes)}
         graph = spec.graph()
         self._source("prepare")
-        self._operands = [
-            self._copied(f"a{i}", self._sized(v.type)) for i, v in enumerate(graph.inputs)
-        ]
+        # Operands are copied, so that they are aligned as between kernels.
+        self._given = [self._held(array) for array in case.operands]
+        self._operands = [self._tensor(self._sized(v.type), "Arena") for v in graph.inputs]
+        for given, operand in zip(self._given, self._operands, strict=True):
+            self._copy(given, operand)
         self._results = [self._sized(v.type) for v in graph.outputs]
         self._places = [self._tensor(t, "Arena") for t in self._results]
         self._stale = [self._filled(t) for t in self._results]
@@ -87,6 +100,8 @@ class _Builder:
         for stale, place in zip(self._stale, self._places, strict=True):
             self._copy(stale, place)
         self._copy(*self._cold)
+        for operand in sorted(setting.warm):
+            self._copy(self._given[operand], self._operands[operand])
         plan.instructions.append(
             Instruction(
                 "Launch",
@@ -97,12 +112,22 @@ class _Builder:
                 tasks=evaluate(kernel.tasks, self._env),
                 cost=setting.cost,
                 workspace=evaluate(kernel.workspace, self._env),
+                phase=evaluate(kernel.phase, self._env),
+                results=len(self._places),
             )
         )
         for result, place in enumerate(self._places):
-            shown = self._tensor(self._results[result], "Output", output_name(number, result))
-            plan.outputs.append(shown)
-            self._copy(place, shown)
+            self._show(place, self._results[result], output_name(number, result))
+
+    def add_expected(self, case: Case) -> None:
+        """Adds what the results should be, as outputs."""
+        for result, array in enumerate(case.expected):
+            self._show(self._held(array), self._results[result], expected_name(result))
+
+    def _show(self, tensor: int, kind: TensorType, name: str) -> None:
+        shown = self._tensor(kind, "Output", name)
+        self.plan.outputs.append(shown)
+        self._copy(tensor, shown)
 
     def _sized(self, tensor: TensorType) -> TensorType:
         return tensor.with_shape([evaluate(d, self._env) for d in tensor.shape])
@@ -111,12 +136,11 @@ class _Builder:
         self.plan.tensors.append(Tensor(tensor.dtype, tensor.shape, tensor.bytes, place, name))
         return len(self.plan.tensors) - 1
 
-    def _copied(self, name: str, tensor: TensorType) -> int:
-        """An input in memory that is aligned as between kernels."""
-        given, placed = self._tensor(tensor, "Input", name), self._tensor(tensor, "Arena")
-        self.plan.inputs.append(given)
-        self._copy(given, placed)
-        return placed
+    def _held(self, array: Array) -> int:
+        """A weight of that data."""
+        number = self._tensor(TensorType(DType.of(array), array.shape), "Weight")
+        self.plan.weights[number] = np.ascontiguousarray(array)
+        return number
 
     def _filled(self, tensor: TensorType) -> int:
         """A weight of bytes that are no likely result: NaN in floats, large integers."""

@@ -12,7 +12,7 @@ from bireme.codegen.lower import Lowered
 from bireme.codegen.records import Database
 from bireme.codegen.tune.measure import Measure
 from bireme.codegen.tune.runner import Runner
-from bireme.codegen.tune.tasks import Task, tasks_of_model
+from bireme.codegen.tune.tasks import Task, median_times, tasks_of_model
 from bireme.ir import BiremeError, Graph
 from bireme.targets.registry import Target
 
@@ -67,13 +67,9 @@ def profile(graph: Graph, target: Target, wish: Wish, known: Database, runner: R
 
     Raises BiremeError, BM6006 if the device cannot run it.
     """
-    names = [level.name for level in target.description.levels]
-    if wish.level is not None and wish.level not in names:
-        detail = f"{target.name} has {', '.join(names)}; found {wish.level!r}"
-        raise BiremeError("BM6002", detail, where="level")
+    names = level_names(target, wish)
     lowered, _ = prepare(graph, target, wish.options)
-    hints = {name: limits.typical for name, limits in lowered.plan.symbols.items()}
-    sizes = {**hints, **{n: s for n, s in wish.sizes.items() if n in hints}}
+    sizes = typical_sizes(lowered, wish)
     level = wish.level or names[0]
     while True:
         base = Database(record for record in known if record.key.level != level)
@@ -85,6 +81,7 @@ def profile(graph: Graph, target: Target, wish: Wish, known: Database, runner: R
         if measured.isa == level:
             break
         level = measured.isa  # the device has not all levels
+    times = median_times(lowered.plan, measured)
     return Profile(
         lowered=lowered,
         artefact=artefact,
@@ -92,5 +89,20 @@ def profile(graph: Graph, target: Target, wish: Wish, known: Database, runner: R
         level=level,
         request=replace(request, isa=level),
         nanoseconds=float(np.median(measured.times[0].sum(axis=1))),
-        tasks=tuple(tasks_of_model(lowered, target, names.index(level), measured, base, sizes)),
+        tasks=tuple(tasks_of_model(lowered, target, names.index(level), times, base, sizes)),
     )
+
+
+def level_names(target: Target, wish: Wish) -> list[str]:
+    """Names of a target's levels. Raises BM6002 where the wished one is none of them."""
+    names = [level.name for level in target.description.levels]
+    if wish.level is not None and wish.level not in names:
+        detail = f"{target.name} has {', '.join(names)}; found {wish.level!r}"
+        raise BiremeError("BM6002", detail, where="level")
+    return names
+
+
+def typical_sizes(lowered: Lowered, wish: Wish) -> dict[str, int]:
+    """Sizes of the model's symbols: the wished ones, else their hints."""
+    hints = {name: limits.typical for name, limits in lowered.plan.symbols.items()}
+    return {**hints, **{n: s for n, s in wish.sizes.items() if n in hints}}

@@ -12,7 +12,7 @@ from bireme.codegen.build import attempt
 from bireme.codegen.kernel import Emitted
 from bireme.codegen.lower import Lowered
 from bireme.codegen.parameters import Choice, Space, Values
-from bireme.codegen.plan import Plan
+from bireme.codegen.plan import Instruction, Plan
 from bireme.codegen.records import Database, KernelKey, key_of
 from bireme.codegen.spec import KernelSpec
 from bireme.codegen.tune.harness import Setting
@@ -31,7 +31,8 @@ class Task:
 
     `number` is the kernel's in the plan. `first` are the values of the target's first level, of
     which this level has to take over the shared ones; empty where this is the first. `launch` is
-    the time of one launch and `nanoseconds` that of all of a run.
+    the time of one launch and `nanoseconds` that of all of a run. `weights` are the model's own
+    arrays among the operands, by their number.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Task:
     nanoseconds: float
     template: str
     ops: str
+    weights: Mapping[int, Array]
 
     def choice(self, values: Values) -> Choice:
         """The choice that a kernel with these values is compiled with."""
@@ -63,20 +65,35 @@ def kernel_times(plan: Plan, measured: Measured, artefact: int = 0) -> dict[int,
     return found
 
 
+def median_times(plan: Plan, measured: Measured) -> dict[int, float]:
+    """For each kernel of a plan, the median of what its launches take in a run, in nanoseconds."""
+    return {number: float(np.median(t)) for number, t in kernel_times(plan, measured).items()}
+
+
+def estimated_times(plan: Plan, sizes: Mapping[str, int]) -> dict[int, float]:
+    """The same by the estimates in the plan, where nothing was measured."""
+    found: dict[int, float] = {}
+    for instruction in plan.instructions:
+        if instruction.op == "Launch":
+            cost = evaluate(instruction.cost, sizes)
+            found[instruction.kernel] = found.get(instruction.kernel, 0.0) + cost
+    return found
+
+
 def tasks_of_model(
     lowered: Lowered,
     target: Target,
     level: int,
-    measured: Measured,
+    times: Mapping[int, float],
     known: Database,
     sizes: Mapping[str, int],
 ) -> list[Task]:
-    """The kernels worth tuning, by their number. `measured` are runs of the untuned artefact,
-    `known` the records that other levels are compiled with, `sizes` those of the model's symbols.
+    """The kernels worth tuning, by their number. `times` are nanoseconds that each takes in a run
+    of the untuned artefact, `known` the records that other levels are compiled with, `sizes` those
+    of the model's symbols.
     """
     plan, description = lowered.plan, target.description
-    times = {number: float(np.median(t)) for number, t in kernel_times(plan, measured).items()}
-    least = _LEAST_SHARE * float(np.median(measured.times[0].sum(axis=1)))
+    least = _LEAST_SHARE * sum(times.values())
     evicted = min(2 * description.l2_bytes, _touched(plan, sizes))
     found = []
     for number, spec in enumerate(lowered.specs):
@@ -103,14 +120,28 @@ def tasks_of_model(
                     tuple(evaluate(d, sizes) for d in largest.dims),
                     evaluate(largest.cost, sizes),
                     evicted,
+                    _written_before(plan, largest),
                 ),
                 launch=times[number] / len(launches),
                 nanoseconds=times[number],
                 template=emitted.kind,
                 ops=plan.sources[largest.source].op,
+                weights=_weights(plan, largest),
             )
         )
     return found
+
+
+def _weights(plan: Plan, launch: Instruction) -> dict[int, Array]:
+    """Weights of the model among the operands of a launch, by their number."""
+    operands = launch.args[: len(launch.args) - launch.results]
+    return {n: plan.weights[t] for n, t in enumerate(operands) if t in plan.weights}
+
+
+def _written_before(plan: Plan, launch: Instruction) -> frozenset[int]:
+    """Operands of a launch that other kernels have written, by their number."""
+    operands = launch.args[: len(launch.args) - launch.results]
+    return frozenset(n for n, t in enumerate(operands) if plan.tensors[t].place == "Arena")
 
 
 def _touched(plan: Plan, sizes: Mapping[str, int]) -> int:

@@ -23,6 +23,7 @@ from bireme.codegen.tune.profile import Profile, Wish, profile
 from bireme.codegen.tune.runner import Runner
 from bireme.codegen.tune.state import State, counts
 from bireme.codegen.tune.tasks import Task
+from bireme.codegen.tune.variants import Variants
 from bireme.codegen.tune.verify import Verified, verify
 from bireme.ir import Graph
 from bireme.targets.registry import Target
@@ -102,7 +103,8 @@ def tune(
     begin -= state.spent
     limit = wish.seconds - min(_LAST_SECONDS, _LAST_SHARE * wish.seconds)
     with Workers(target, wish.options.jobs) as workers:
-        bench = Bench(target, runner, workers, wish.seed)
+        variants = Variants(target, workers, wish.seed, wish.options.cache)
+        bench = Bench(variants, runner, wish.seed)
         while monotonic() - begin < limit and not stopped():
             task = state.next_task()
             if task is None:

@@ -16,6 +16,7 @@ from bireme.codegen.tune.measure import Measure, measure
 from bireme.codegen.tune.profile import Wish, profile
 from bireme.codegen.tune.runner import MeasureFault, local_runner
 from bireme.codegen.tune.search import propose
+from bireme.codegen.tune.variants import Variants
 from tests.codegen.tune.support import TARGET, Tampered, native, network
 
 RUNNER = local_runner(1)
@@ -36,7 +37,9 @@ def task(model):
 def judged(task, workers, count=2):
     candidates = propose(task.space, {}, [], [], count, "")
     with workers:
-        trials, best = Bench(TARGET, RUNNER, workers, 0).try_all(task, candidates, Best({}))
+        trials, best = Bench(Variants(TARGET, workers, 0), RUNNER, 0).try_all(
+            task, candidates, Best({})
+        )
     assert [t.parameters for t in sorted(trials, key=lambda t: candidates.index(t.parameters))] == (
         candidates
     )

@@ -16,6 +16,7 @@ from bireme.codegen.tune.profile import Wish, profile
 from bireme.codegen.tune.remote import remote_runner
 from bireme.codegen.tune.runner import MeasureFault, processor
 from bireme.codegen.tune.search import propose
+from bireme.codegen.tune.variants import Variants
 from bireme.ir import BiremeError
 from tests.cli.support import call
 from tests.codegen.tune.support import TARGET, Tampered, native, network
@@ -49,7 +50,9 @@ def test_a_device_that_serves_measures_and_judges(device, tmp_path):
     nothing = native(tmp_path, "return 0;")
     for workers, outcome in ((Workers(TARGET, 0), "ok"), (Tampered(nothing), "wrong")):
         with workers:
-            (trial,), _ = Bench(TARGET, runner, workers, 0).try_all(task, candidates, Best({}))
+            (trial,), _ = Bench(Variants(TARGET, workers, 0), runner, 0).try_all(
+                task, candidates, Best({})
+            )
         assert trial.outcome == outcome
     with pytest.raises(MeasureFault, match="BM4"):
         runner.measure([model.artefact[:-1]], model.request, 1.0)
