@@ -18,6 +18,8 @@ endif
 export PYTHON
 JOBS ?= 2
 FUZZ_SECONDS ?= 60
+MINUTES ?= 10
+MODELS ?=
 
 BIN := .venv/bin
 DONE := build/done
@@ -33,7 +35,7 @@ CMAKE_FLAGS_asan := -DCMAKE_BUILD_TYPE=Debug -DBIREME_SANITIZE=address,undefined
 CMAKE_FLAGS_tsan := -DCMAKE_BUILD_TYPE=Debug -DBIREME_SANITIZE=thread -DBIREME_SHARED=OFF
 BUILDS := native asan tsan
 
-.PHONY: help demo test setup lint format native-test python-test bench bench-all bench-dynamic conformance size fuzz fuzz-artefacts fuzz-onnx fuzz-graphs docs lock clean
+.PHONY: help demo test setup lint format native-test python-test bench bench-all bench-dynamic records conformance size fuzz fuzz-artefacts fuzz-onnx fuzz-graphs docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -67,6 +69,9 @@ bench-all: setup ## latency beside every engine; writes docs/benchmarks.md
 
 bench-dynamic: setup ## one artefact for all sizes beside artefacts for one size
 	$(BIN)/python -m benchmarks.dynamic
+
+records: setup ## tune the networks of the benchmarks, MINUTES for each; writes targets/x86/records.jsonl
+	$(BIN)/python -m benchmarks.records --minutes $(MINUTES) $(MODELS)
 
 conformance: setup ## the ONNX backend node tests, by operator; writes docs/conformance.md
 	$(BIN)/python -m tests.conformance --backend onnxruntime > build/conformance-peer.log || true

@@ -74,7 +74,7 @@ class Report:
         times = {
             engine: self.milliseconds(model, engine, threads)
             for engine in self.engines(precision)
-            if ENGINES[engine].module != ENGINES[OURS].module
+            if ENGINES[engine].requirements
         }
         known = {engine: time for engine, time in times.items() if time is not None}
         best = min(known, key=known.__getitem__, default=None)

@@ -43,6 +43,9 @@ class Engine:
 ENGINES = {
     "bireme": Engine("Bireme", "bireme_", "", ("bireme",), ("bireme.runtime",)),
     "bireme_bf16": Engine("Bireme", "bireme_", "", ("bireme",), ("bireme.runtime",), "bfloat16"),
+    "bireme_tuned": Engine(
+        "Bireme, tuned", "bireme_tuned", "", ("bireme",), ("bireme.runtime",), slow=True
+    ),
     "onnxruntime": Engine(
         "ONNX Runtime", "onnxruntime_", "onnxruntime", ("onnxruntime",), ("onnxruntime",)
     ),

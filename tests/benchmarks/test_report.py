@@ -92,6 +92,21 @@ def test_lower_precision_is_no_float32_peer(report: Report) -> None:
     assert report.best_peer("net", 1, "bfloat16") == ("openvino_bf16", 8.0)
 
 
+def test_tuned_bireme_is_no_peer(report: Report) -> None:
+    tuned = Result("net", "bireme_tuned", 1, samples=[11.0], near=[True])
+    report.results.append(tuned)
+    assert report.best_peer("net", 1, "float32") == ("openvino", 20.0)
+    assert rows(report, 1, "float32")[1][0] == [
+        "net",
+        "12.5",
+        "11.0",
+        "25.0",
+        "20.0",
+        "1.60",
+        "80%",
+    ]
+
+
 def test_json_round_trip(report: Report, tmp_path: Path) -> None:
     report.save(tmp_path / "results.json")
     assert Report.load(tmp_path / "results.json") == report
