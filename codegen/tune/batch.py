@@ -11,7 +11,7 @@ from bireme.codegen.cache import CompiledKernel
 from bireme.codegen.parameters import Values
 from bireme.codegen.tune.harness import VARIANT, expected_name, output_name
 from bireme.codegen.tune.journal import Trial
-from bireme.codegen.tune.measure import Measure, Measured
+from bireme.codegen.tune.measure import WARM_UP, Measure, Measured
 from bireme.codegen.tune.noise import Ratio, ratio
 from bireme.codegen.tune.runner import MeasureFault, Runner
 from bireme.codegen.tune.tasks import Task
@@ -52,6 +52,13 @@ def batch_size(task: Task) -> int:
     """How many candidates fit in a batch: little is lost when a run is killed."""
     seconds = LEAST_ROUNDS * task.launch / 1e9
     return int(max(1, min(_MOST_CANDIDATES, _BATCH_SECONDS / max(seconds, 1e-9) - 2)))
+
+
+def longest_loss(task: Task) -> float:
+    """About how many seconds of measuring a kill can lose: a batch and its confirmation."""
+    variants = [batch_size(task) + 2, 2 + 2]
+    rounds = [(LEAST_ROUNDS + WARM_UP) * count * task.launch / 1e9 for count in variants]
+    return sum(max(SECONDS, each) for each in rounds)
 
 
 def verdicts_on(times: Array, wrong: Sequence[int]) -> list[Verdict]:

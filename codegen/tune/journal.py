@@ -1,7 +1,7 @@
 """What a run of the tuner found so far, on disk: one line an event, so that a kill loses little.
 
 The first line says what the run is about; a run about the same goes on where the last one stopped.
-Lines are only added, and each is on the disk before the next batch starts. The last one may be
+Lines are only added, and each is on the disk before the next event. The last one may be
 torn; it is then left out.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,30 +46,41 @@ class Batch:
     spent: float
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """Parameters of a kernel that did no good inside of the whole model."""
+
+    kernel: int
+    parameters: Values
+
+
+Event = Batch | Dropped
+
+
 class Journal:
     """The file of one run. `identity` is whatever the run's results depend on."""
 
     def __init__(self, path: Path, identity: str) -> None:
         self._path, self._identity = path, identity
 
-    def read(self) -> list[Batch]:
-        """The batches of a run about the same that was not finished."""
+    def read(self) -> list[Event]:
+        """What happened in a run about the same that was not finished."""
         try:
             lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
         except OSError:
             return []
         if not lines or _loaded(lines[0]) != {"identity": self._identity}:
             return []
-        return list(_batches(lines[1:]))
+        return list(_events(lines[1:]))
 
-    def start(self, batches: list[Batch]) -> None:
+    def start(self, events: Sequence[Event]) -> None:
         """Begins the file anew, with what is already known. Raises BM3006."""
-        lines = [json.dumps({"identity": self._identity}), *map(_line, batches)]
+        lines = [json.dumps({"identity": self._identity}), *map(_line, events)]
         self._write("".join(f"{line}\n" for line in lines), "w")
 
-    def add(self, batch: Batch) -> None:
-        """Adds a batch, and waits until it is on the disk. Raises BM3006."""
-        self._write(f"{_line(batch)}\n", "a")
+    def add(self, event: Event) -> None:
+        """Adds an event, and waits until it is on the disk. Raises BM3006."""
+        self._write(f"{_line(event)}\n", "a")
 
     def _write(self, text: str, mode: str) -> None:
         try:
@@ -85,8 +96,8 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
-def _line(batch: Batch) -> str:
-    return json.dumps(asdict(batch), sort_keys=True)
+def _line(event: Event) -> str:
+    return json.dumps(asdict(event), sort_keys=True)
 
 
 def _loaded(line: str) -> Any:
@@ -96,12 +107,15 @@ def _loaded(line: str) -> Any:
         return None
 
 
-def _batches(lines: list[str]) -> Iterator[Batch]:
-    """The batches up to the first line that is none."""
+def _events(lines: list[str]) -> Iterator[Event]:
+    """The events up to the first line that is none."""
     for line in lines:
         try:
             fields = json.loads(line)
-            trials = tuple(Trial(**trial) for trial in fields.pop("trials"))
-            yield Batch(trials=trials, **fields)
+            if "trials" in fields:
+                trials = tuple(Trial(**trial) for trial in fields.pop("trials"))
+                yield Batch(trials=trials, **fields)
+            else:
+                yield Dropped(**fields)
         except (ValueError, TypeError, KeyError, AttributeError):
             return

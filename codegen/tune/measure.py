@@ -17,7 +17,7 @@ from bireme.ir import Array, DType
 from bireme.ir.data import random_arrays
 from bireme.runtime import Model, Session
 
-_WARM_UP = 2
+WARM_UP = 2
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def measure(request: Measure) -> Measured:
         _wrong(outputs[a][x], outputs[b][y], request.whole) for (a, x), (b, y) in request.pairs
     )
     del outputs
-    for _ in range(_WARM_UP - 1):
+    for _ in range(WARM_UP - 1):
         for session in sessions:
             session.run(feed)
     last = [_clocks(session) for session in sessions]

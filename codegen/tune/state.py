@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from bireme.codegen.parameters import Values
 from bireme.codegen.records import Database, Record
 from bireme.codegen.tune.batch import Best
-from bireme.codegen.tune.journal import Batch, Trial
+from bireme.codegen.tune.journal import Batch, Dropped, Event, Trial
 from bireme.codegen.tune.scheduler import Prospect, next_kernel
 from bireme.codegen.tune.search import Point, point, propose
 from bireme.codegen.tune.tasks import Task, best_hints
@@ -35,8 +35,16 @@ class State:
             self._best[number], self._tried[number] = Best({}), set()
             self._prospects[number] = Prospect(task.nanoseconds)
 
-    def apply(self, batch: Batch) -> None:
-        """Takes a batch's results over. Those of a kernel that is no longer tuned say nothing."""
+    def apply(self, event: Event) -> None:
+        """Takes over what happened. What concerns a kernel that is no longer tuned says nothing."""
+        match event:
+            case Batch():
+                self._apply(event)
+            case Dropped(kernel, parameters):
+                if kernel in self.tasks and point(self._best[kernel].values) == point(parameters):
+                    self._best[kernel] = Best({})
+
+    def _apply(self, batch: Batch) -> None:
         self.spent = batch.spent
         if batch.kernel not in self.tasks:
             return

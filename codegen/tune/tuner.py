@@ -18,7 +18,7 @@ from bireme.codegen.build import Workers
 from bireme.codegen.cache import compiler_fingerprint
 from bireme.codegen.records import Database, read_database, shipped
 from bireme.codegen.tune.batch import Bench, batch_size
-from bireme.codegen.tune.journal import Batch, Journal, Trial
+from bireme.codegen.tune.journal import Batch, Dropped, Journal, Trial
 from bireme.codegen.tune.profile import Profile, Wish, profile
 from bireme.codegen.tune.runner import Runner
 from bireme.codegen.tune.state import State, counts
@@ -97,8 +97,10 @@ def tune(
     state = State({task.number: task for task in found.tasks}, hints, wish.seed)
     journal = Journal(_journal_path(database), _identity(found, target, wish, runner))
     earlier = journal.read()
-    for batch in earlier:
-        state.apply(batch)
+    for event in earlier:
+        state.apply(event)
+        if isinstance(event, Dropped) and event.kernel in state.tasks:
+            known.discard(state.tasks[event.kernel].key)
     journal.start(earlier)
     begin -= state.spent
     limit = wish.seconds - min(_LAST_SECONDS, _LAST_SHARE * wish.seconds)
@@ -115,7 +117,7 @@ def tune(
             journal.add(batch)
     watch(_status(found, state, "measuring the model with what was found", begin, wish))
     records = state.records(runner.threads, runner.cpu)
-    verified = verify(graph, target, wish, found, records, runner)
+    verified = verify(graph, target, wish, found, records, runner, journal.add)
     for record in verified.dropped:
         known.discard(record.key)
     known.update(Database(verified.kept))
@@ -123,7 +125,8 @@ def tune(
     journal.remove()
     names = {number: task.ops for number, task in state.tasks.items()}
     seconds = monotonic() - begin
-    return Outcome(found.level, verified, state.trials, names, seconds, len(earlier))
+    resumed = sum(isinstance(event, Batch) for event in earlier)
+    return Outcome(found.level, verified, state.trials, names, seconds, resumed)
 
 
 def _batch(state: State, task: Task, bench: Bench, begin: float) -> Batch:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bireme.codegen.compiler import compile_graph
 from bireme.codegen.records import Database, Record
+from bireme.codegen.tune.journal import Dropped
 from bireme.codegen.tune.noise import Ratio, ratio
 from bireme.codegen.tune.profile import Profile, Wish
 from bireme.codegen.tune.runner import Runner
@@ -41,9 +42,11 @@ def verify(
     profile: Profile,
     found: Mapping[int, Record],
     runner: Runner,
+    tell: Callable[[Dropped], None] = lambda _: None,
 ) -> Verified:
     """Keeps of the records of kernels, by their number in the plan, those that make their kernel
-    faster inside of the model; none, if the model is not faster with them. Raises BM6006.
+    faster inside of the model; none, if the model is not faster with them. `tell` hears of each
+    that is left out before anything is measured again. Raises BM6006.
     """
     plan = profile.lowered.plan
     kept = dict(found)
@@ -66,5 +69,7 @@ def verify(
         slower = [n for n in kept if ratio(tuned[n], plain[n]).value >= 1]
         if not slower and time.value < 1 and not time.is_slower:
             return Verified(tuple(kept.values()), tuple(dropped), nanoseconds, time)
-        dropped += [kept.pop(n) for n in slower]
+        for number in slower:
+            dropped.append(kept.pop(number))
+            tell(Dropped(number, dropped[-1].parameters))
     return Verified((), (*dropped, *kept.values()), nanoseconds, Ratio(1.0, 0.0))

@@ -11,7 +11,7 @@ from bireme.codegen.build import Workers
 from bireme.codegen.compiler import Options
 from bireme.codegen.records import Database
 from bireme.codegen.tune import batch as batch_module
-from bireme.codegen.tune.batch import Bench, Best, batch_size
+from bireme.codegen.tune.batch import Bench, Best, batch_size, longest_loss
 from bireme.codegen.tune.measure import Measure, measure
 from bireme.codegen.tune.profile import Wish, profile
 from bireme.codegen.tune.runner import MeasureFault, local_runner
@@ -108,6 +108,13 @@ def test_one_at_fault_does_not_spoil_the_others(task, tmp_path):
 def test_slow_kernels_come_in_small_batches(task):
     assert batch_size(replace(task, launch=1e3)) == batch_module._MOST_CANDIDATES
     assert batch_size(replace(task, launch=1e9)) == 1
+
+
+def test_a_kill_loses_little_whatever_a_launch_takes(task):
+    for launch in (1e3, 1e6, 3e7, 1e8, 1.5e8):  # docs/tuning.md
+        slow = replace(task, launch=launch)
+        assert longest_loss(slow) < 8, launch
+        assert batch_size(slow) >= 1
 
 
 def test_an_instruction_set_that_is_missing_is_an_error_of_the_device(model):

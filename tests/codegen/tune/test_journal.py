@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bireme.codegen.tune.journal import Batch, Journal, Trial
+from bireme.codegen.tune.journal import Batch, Dropped, Journal, Trial
 from bireme.ir import BiremeError
 
 BATCHES = [
@@ -12,6 +12,7 @@ BATCHES = [
           {"rows": 2}, 0.9, False, 1.5),
     Batch(4, (), {}, 1.0, True, 2.5),
     Batch(3, (Trial(3, {"rows": 4}, "failed", 1.0, "ü"),), {"rows": 2}, 0.9, True, 3.25),
+    Dropped(3, {"rows": 2}),
 ]  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def test_what_was_written_is_read_and_goes_on(journal):
     assert journal.read() == []
 
 
-def test_wherever_the_file_ends_whole_batches_are_read(journal, tmp_path):
+def test_wherever_the_file_ends_whole_events_are_read(journal, tmp_path):
     path = tmp_path / "journal"
     data = path.read_bytes()
     counts = set()
@@ -42,14 +43,16 @@ def test_wherever_the_file_ends_whole_batches_are_read(journal, tmp_path):
         found = journal.read()
         assert found == BATCHES[: len(found)]
         counts.add(len(found))
-    assert counts == {0, 1, 2, 3}
+    assert counts == {0, 1, 2, 3, 4}
 
 
 def test_another_run_starts_anew(journal, tmp_path):
     assert Journal(tmp_path / "journal", "another").read() == []
 
 
-@pytest.mark.parametrize("line", ["[]", "{}", '{"kernel": 1}', '{"trials": 3}', "{"])
+@pytest.mark.parametrize(
+    "line", ["[]", "{}", '{"kernel": 1}', '{"parameters": {}}', '{"trials": 3}', "{"]
+)
 def test_what_is_no_batch_ends_the_journal(journal, tmp_path, line):
     path = tmp_path / "journal"
     head, first, *rest = path.read_text().splitlines()

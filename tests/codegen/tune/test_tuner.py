@@ -20,6 +20,7 @@ from bireme.codegen.compiler import Options, compile_graph
 from bireme.codegen.records import Database, Record, read_database
 from bireme.codegen.tune import tuner
 from bireme.codegen.tune.batch import _MOST_CANDIDATES as MOST
+from bireme.codegen.tune.journal import Dropped
 from bireme.codegen.tune.measure import Measured, measure
 from bireme.codegen.tune.noise import Ratio
 from bireme.codegen.tune.profile import Wish, profile
@@ -139,6 +140,31 @@ def test_nothing_is_kept_that_does_the_model_no_good(tmp_path, paced):
     assert len(read_database(tmp_path / "r")) == 0
 
 
+def test_what_was_dropped_before_a_kill_stays_dropped(tmp_path, monkeypatch):
+    """A run that is killed while it measures the whole model does not measure all of it again."""
+    database, real, told = tmp_path / "r", tuner.verify, []
+
+    def killed(graph, target, wish, found, records, runner, tell):
+        number = min(records)
+        told.append((number, records[number].parameters))
+        tell(Dropped(number, records[number].parameters))
+        raise KeyboardInterrupt
+
+    def again(graph, target, wish, found, records, runner, tell):
+        told.append(set(records))
+        return real(graph, target, wish, found, records, runner, tell)
+
+    monkeypatch.setattr(tuner, "verify", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tune(network(), TARGET, WISH, database, Paced(), stopped=after(2))
+    monkeypatch.setattr(tuner, "verify", again)
+    outcome = tune(network(), TARGET, WISH, database, Paced(), stopped=after(0))
+    (number, parameters), left = told
+    assert number not in left
+    assert outcome.resumed == 2
+    assert all(record.parameters != parameters for record in read_database(database))
+
+
 def test_records_that_a_run_drops_leave_the_database(tmp_path):
     database = tmp_path / "r"
     first = tune(network(), TARGET, WISH, database, Paced(), stopped=after(2))
@@ -232,22 +258,41 @@ def wait_for_batches(process, folder, count) -> None:
         time.sleep(0.05)
 
 
+def lines(folder) -> list[str]:
+    return (folder / "records.jsonl.journal").read_text().splitlines()
+
+
 def test_a_run_that_is_killed_goes_on(command, tmp_path):
-    process = started(command, tmp_path, 60)
-    wait_for_batches(process, tmp_path, 2)
-    process.kill()
-    process.communicate()
-    done = batches(tmp_path)
-    assert read_database(tmp_path / "records.jsonl").text == ""
+    """Killed twice, at whatever it was doing: every batch that was told of is still known, in
+    order, and nothing is measured again.
+    """
+    known: list[str] = []
+    for _ in range(2):
+        process = started(command, tmp_path, 60)
+        wait_for_batches(process, tmp_path, max(0, len(known) - 1) + 1)
+        process.kill()
+        process.communicate()
+        whole = [line for line in lines(tmp_path) if line.endswith("}")]
+        assert whole[: len(known)] == known
+        assert all(json.loads(line) for line in whole)
+        assert read_database(tmp_path / "records.jsonl").text == ""
+        known = whole
     again = started(command, tmp_path, 60)
-    wait_for_batches(again, tmp_path, done + 1)
+    wait_for_batches(again, tmp_path, len(known))
+    found = lines(tmp_path)
     again.send_signal(signal.SIGINT)
     out, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
-    found = json.loads(out)
-    assert found["resumed_batches"] in (done, done - 1)  # the last line may have been torn
-    assert found["trials"] > 0
-    assert len(read_database(tmp_path / "records.jsonl")) == len(found["kept"])
+    assert found[: len(known)] == known
+    tried = [
+        (trial["kernel"], sorted(trial["parameters"].items()))
+        for line in found[1:]
+        for trial in json.loads(line)["trials"]
+    ]
+    assert len({str(each) for each in tried}) == len(tried) > 0
+    result = json.loads(out)
+    assert result["resumed_batches"] == len(known) - 1
+    assert len(read_database(tmp_path / "records.jsonl")) == len(result["kept"])
     assert batches(tmp_path) == 0
 
 
