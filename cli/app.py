@@ -242,6 +242,9 @@ def compare(
         Path, typer.Option(help="Where to write a model of the node that differs.")
     ] = Path("repro"),
     threads: Threads = None,
+    precision: Precision = "float32",
+    calibration: Calibration = None,
+    limit: Limit = 1e-2,
     html: Html = None,
     json: Json = False,
 ) -> None:
@@ -261,6 +264,9 @@ def compare(
                 value_range,
                 repro,
                 threads,
+                precision,
+                calibration,
+                limit,
                 html,
                 json,
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bireme._compare import Comparison, compare
+from bireme._inputs import read_arrays
 from bireme.cli.html import Cell, Table, page
 from bireme.cli.options import parse_constants, parse_dims, parse_range
 from bireme.cli.output import FAULT, print_json, print_table
@@ -30,6 +31,9 @@ def run(
     value_range: str | None,
     repro: Path | None,
     threads: int | None,
+    precision: str,
+    calibration: list[Path] | None,
+    limit: float,
     html: Path | None,
     json: bool,
 ) -> int:
@@ -45,6 +49,9 @@ def run(
         value_range=parse_range(value_range),
         repro=repro,
         threads=threads,
+        precision=precision,
+        calibration=[read_arrays(path, {}) for path in calibration or ()],
+        limit=limit,
     )
     if html:
         write_file(html, _page(model.name, found).encode())

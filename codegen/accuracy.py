@@ -63,9 +63,12 @@ class Difference:
         return self.wrong == 0
 
 
-def model_difference(expected: Array, found: Array) -> Difference:
-    """Measures a result of a whole model, by the tolerance of its element type."""
-    allowed = tolerance_of(DType.of(expected))
+def model_difference(expected: Array, found: Array, reduced: DType | None = None) -> Difference:
+    """Measures a result of a whole model, by the tolerance of its element type; of `reduced` for
+    floats of a model that multiplies elements of that type.
+    """
+    own = DType.of(expected)
+    allowed = tolerance_of(reduced if reduced is not None and own.is_float else own)
     return difference(expected, found, allowed.model, allowed.noise)
 
 

@@ -69,6 +69,11 @@ class Options:
     precision: Precision | None = None
 
 
+def reduced_to(options: Options) -> DType | None:
+    """The element type that contractions may multiply in instead of their own, or None."""
+    return None if options.precision is None else options.precision.element
+
+
 _UNCACHED = Options(cache=None)
 
 

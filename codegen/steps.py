@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bireme.codegen.accuracy import Difference, difference, model_difference, tolerance_of
-from bireme.codegen.compiler import compile_graph, prepare
+from bireme.codegen.compiler import Options, compile_graph, prepare, reduced_to
 from bireme.codegen.cost import RECURRENT
 from bireme.codegen.instrument import (
     Turns,
@@ -30,7 +30,7 @@ from bireme.codegen.instrument import (
 from bireme.codegen.lower import Lowered
 from bireme.codegen.survey import names_of
 from bireme.ir import Array, BiremeError, Block, Graph, Op, Value, reference
-from bireme.passes.pipeline import optimise
+from bireme.passes.pipeline import default, optimise
 from bireme.runtime import Model, Session
 from bireme.targets.registry import Target, find, names
 
@@ -99,23 +99,28 @@ class Steps:
 
 
 def judge_steps(
-    graph: Graph, data: bytes, feed: Mapping[str, Array], threads: int | None = None
+    graph: Graph,
+    data: bytes,
+    feed: Mapping[str, Array],
+    threads: int | None = None,
+    options: Options | None = None,
 ) -> Steps:
-    """Runs an artefact of `graph` on `feed` and judges every step. Raises BiremeError,
-    RuntimeFault.
+    """Runs an artefact of `graph` on `feed` and judges every step; `options` are those that it was
+    compiled with. Raises BiremeError, RuntimeFault.
     """
-    target, lowered = _compilation(graph, data)
+    options = options or Options()
+    target, lowered = _compilation(graph, data, options)
     own = lowered is not None
     if lowered is None:
-        data, _ = compile_graph(graph, target)
-        lowered, _ = prepare(graph, target)
+        data, _ = compile_graph(graph, target, options)
+        lowered, _ = prepare(graph, target, options)
     values = inner_values(lowered, [lowered.graph.body])
     seen = {(v, 0): array for v, array in _captured(lowered, data, feed, threads, values).items()}
     total: dict[Value, Difference] = {}
 
     def watch(value: Value, array: Array) -> None:
         if (value, 0) in seen:
-            total[value] = model_difference(array, seen[value, 0])
+            total[value] = model_difference(array, seen[value, 0], reduced_to(options))
 
     outputs = reference.run(lowered.graph, feed, trace=watch)
     local = _local(lowered.graph, feed, seen)
@@ -194,28 +199,35 @@ def _begin(lowered: Lowered, end: int) -> int | None:
 
 
 def pass_at_fault(
-    graph: Graph, target: Target, feed: Mapping[str, Array], expected: Mapping[str, Array]
+    graph: Graph,
+    target: Target,
+    feed: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    options: Options,
 ) -> str:
     """The first pass after which the reference no longer gives `expected`; empty if none is."""
     found: list[str] = []
+    reduced = reduced_to(options)
+    passes = default(winograd=options.winograd, precision=options.precision)
 
     def dump(stage: str, changed: Graph) -> None:
         if not found and stage.endswith(".after"):
             results = reference.run(changed, feed)
-            if not all(model_difference(a, results[name]).agrees for name, a in expected.items()):
+            judged = (model_difference(a, results[name], reduced) for name, a in expected.items())
+            if not all(difference.agrees for difference in judged):
                 found.append(stage.partition("-")[2].removesuffix(".after"))
 
-    optimise(graph.clone(), target.description, dump=dump)
+    optimise(graph.clone(), target.description, dump=dump, passes=passes)
     return found[0] if found else ""
 
 
-def _compilation(graph: Graph, data: bytes) -> tuple[Target, Lowered | None]:
+def _compilation(graph: Graph, data: bytes, options: Options) -> tuple[Target, Lowered | None]:
     """The target of an artefact, and the lowered graph that its plan was written from, when this
     version lowers the graph to the same plan.
     """
     candidates = list(_candidates(data))
     for target in candidates:
-        lowered, _ = prepare(graph, target)
+        lowered, _ = prepare(graph, target, options)
         if same_plan(data, lowered.plan):
             return target, lowered
     return candidates[0], None

@@ -87,6 +87,14 @@ class Precision(Pass):
     calibration: Sequence[Feed] = ()
     winograd: bool = True
 
+    @property
+    def element(self) -> DType:
+        """The type that operands are reduced to. Raises BM3001 for an unknown `dtype`."""
+        if self.dtype not in (*REDUCED, AUTO):
+            known = ", ".join((*REDUCED, AUTO))
+            raise BiremeError("BM3001", f"dtype is {known}; found {self.dtype!r}", where=self.name)
+        return REDUCED.get(self.dtype, DType.BF16)
+
     def run(self, graph: Graph, description: Description, /) -> Outcome:
         report = self._decide(graph, description)
         if not report.reduced:
@@ -97,10 +105,7 @@ class Precision(Pass):
 
     def _decide(self, graph: Graph, description: Description) -> PrecisionReport:
         """Which contractions to reduce. Raises BM3001 for an unknown `dtype`."""
-        if self.dtype not in (*REDUCED, AUTO):
-            known = ", ".join((*REDUCED, AUTO))
-            raise BiremeError("BM3001", f"dtype is {known}; found {self.dtype!r}", where=self.name)
-        dtype = REDUCED.get(self.dtype, DType.BF16)
+        dtype = self.element
         missing = self.dtype == AUTO and not description.multiplies_bf16
         rate = 2 if dtype is DType.BF16 and description.multiplies_bf16 else 1
         sizes = typical_sizes(graph)

@@ -17,19 +17,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bireme._inputs import read_inputs
 from bireme._repro import Repro, repro_of
 from bireme.codegen.accuracy import Difference, model_difference
-from bireme.codegen.compiler import Options, compile_graph
+from bireme.codegen.compiler import Options, compile_graph, reduced_to
 from bireme.codegen.instrument import symbols_of
 from bireme.codegen.steps import Inside, Step, Steps, judge_steps, pass_at_fault
 from bireme.frontend import onnx
 from bireme.frontend.onnx import Traced, peer
 from bireme.ir import Array, BiremeError, Graph, reference
 from bireme.ir.data import made_up_inputs
+from bireme.passes.guard import Feed
+from bireme.passes.precision import Precision, precision_for
 from bireme.runtime import Model, Session
 
 if TYPE_CHECKING:
@@ -89,6 +92,9 @@ def compare(
     value_range: tuple[int, int] | None = None,
     repro: str | os.PathLike[str] | None = None,
     threads: int | None = None,
+    precision: str = "float32",
+    calibration: Feed | Sequence[Feed] = (),
+    limit: float = Precision.limit,
 ) -> Comparison:
     """Compares an artefact with the ONNX model that it was compiled from.
 
@@ -96,7 +102,9 @@ def compare(
     integers of 0 and 1 and normally distributed floats, or both in `value_range`. `dims` and
     `constants` are those of `compile`; what the artefact fixes need not be repeated, and for a
     symbol that it has kept `dims` gives the size of the data, instead of a typical one. `against`
-    is the numpy `reference` or `onnxruntime`. `repro` is a folder to write a model of the wrong
+    is the numpy `reference` or `onnxruntime`. `precision`, `calibration` and `limit` are those of
+    the compilation, too: steps are then judged on the operands that they had, outputs by the
+    tolerance of the reduced type. `repro` is a folder to write a model of the wrong
     node to, with its inputs and the outputs expected. Raises BiremeError,
     `bireme.runtime.RuntimeFault`.
     """
@@ -113,16 +121,21 @@ def compare(
     elif not isinstance(inputs, Mapping):
         inputs = read_inputs(Path(inputs), compiled)
     arrays, given = inputs, constants or {}
-    found, seen, values = _judge(traced, compiled, data, arrays, against, given, threads)
+    feeds = [calibration] if isinstance(calibration, Mapping) else calibration
+    options = Options(precision=precision_for(precision, feeds, limit))
+    judged = partial(_judge, against=against, threads=threads)
+    found, seen, values = judged(traced, compiled, data, arrays, constants=given, options=options)
     if found.fault is None or not found.fault.nodes:
         return found
 
     def is_wrong(part: Source, feed: Mapping[str, Array]) -> bool:
         """Whether the fault shows in a model of some of the nodes, compiled afresh."""
         small = onnx.load_traced(part)
-        fresh, _ = compile_graph(small.graph, seen.target, Options(cache=None, jobs=0))
+        # Calibration inputs are those of the whole model.
+        alone = Options(cache=None, jobs=0, precision=precision_for(precision, (), limit))
+        fresh, _ = compile_graph(small.graph, seen.target, alone)
         loaded = Model.load(fresh)
-        return not _judge(small, loaded, fresh, feed, against, {}, threads)[0].agrees
+        return not judged(small, loaded, fresh, feed, constants={}, options=alone)[0].agrees
 
     made = repro_of(traced, found.fault.nodes, arrays, values, is_wrong)
     if repro is not None:
@@ -135,9 +148,11 @@ def _judge(
     compiled: Model,
     data: bytes,
     feed: Mapping[str, Array],
+    *,
     against: str,
     constants: Mapping[str, Array],
     threads: int | None,
+    options: Options,
 ) -> tuple[Comparison, Steps, Mapping[str, Array]]:
     """The comparison without a repro, how the steps were seen, and the peer's values by name."""
     found = Session(compiled, threads=threads, seed=0).run(feed)  # the seed of the reference
@@ -149,12 +164,13 @@ def _judge(
         ours = traced.arrays(feed, list(values))
         imported = {n: model_difference(a, ours[n]) for n, a in values.items() if n in ours}
     wanted = {**own, **{n: values[n] for n in own if n in values}}
-    outputs = {name: model_difference(wanted[name], array) for name, array in found.items()}
-    seen = judge_steps(traced.graph, data, feed, threads)
+    reduced = reduced_to(options)
+    outputs = {name: model_difference(wanted[name], y, reduced) for name, y in found.items()}
+    seen = judge_steps(traced.graph, data, feed, threads, options)
     fault = (
         _import_fault(traced, imported)
         or _step_fault(seen)
-        or _pass_fault(traced.graph, seen, feed, own)
+        or _pass_fault(traced.graph, seen, feed, own, options)
         or _rest_fault(seen, outputs)
     )
     compared = Comparison(against, outputs, seen.steps, seen.own, seen.inside, imported, fault)
@@ -188,11 +204,16 @@ def _step_fault(seen: Steps) -> Fault | None:
 
 
 def _pass_fault(
-    graph: Graph, seen: Steps, feed: Mapping[str, Array], own: Mapping[str, Array]
+    graph: Graph,
+    seen: Steps,
+    feed: Mapping[str, Array],
+    own: Mapping[str, Array],
+    options: Options,
 ) -> Fault | None:
-    if all(model_difference(array, seen.outputs[name]).agrees for name, array in own.items()):
+    reduced = reduced_to(options)
+    if all(model_difference(y, seen.outputs[name], reduced).agrees for name, y in own.items()):
         return None
-    name = pass_at_fault(graph, seen.target, feed, own)
+    name = pass_at_fault(graph, seen.target, feed, own, options)
     return Fault("passes", (), f"pass {name} changes what the graph calculates")
 
 

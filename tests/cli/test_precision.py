@@ -66,9 +66,14 @@ def test_what_was_decided(files):
 
 
 def test_without_inputs(files):
-    assert "give some real ones with --calibration" in compiled(files, "--precision", "bf16").stdout
-    plain = json.loads(compiled(files, "--json").stdout)
-    assert plain["precision"] is None
+    asked = "not tested on real inputs: give some with --calibration"
+    plain, guarded = (compiled(files, "--precision", p).stdout for p in ("bf16", "auto"))
+    assert asked in plain
+    assert "made-up" not in plain
+    assert asked in guarded
+    assert "on 1 set of made-up inputs outputs differ from float32 by " in guarded
+    unasked = json.loads(compiled(files, "--json").stdout)
+    assert unasked["precision"] is None
 
 
 def test_faults(files):
@@ -80,3 +85,18 @@ def test_faults(files):
     np.savez(files / "y.npz", y=np.zeros((3, 8), np.float32))
     wrong = compiled(files, "--precision", "auto", "--calibration", files / "y.npz")
     assert "BM6003" in wrong.stderr
+
+
+def test_compare_knows_the_precision(files):
+    options = ("--precision", "bf16")
+    assert compiled(files, *options).exit_code == 0
+    arguments = ("compare", files / "m.onnx", files / "m.bireme", "-i", files / "x.npz")
+    repro = ("--repro", files / "repro")
+    shown = call(*arguments, *options, *repro)
+    assert shown.exit_code == 0, shown.output
+    assert "the artefact agrees with reference" in shown.stdout
+    assert "steps are those of a fresh artefact" not in shown.stdout
+    # In float32 the same results would be wrong.
+    plain = call(*arguments, *repro)
+    assert plain.exit_code == 1
+    assert "steps are those of a fresh artefact" in plain.stdout
