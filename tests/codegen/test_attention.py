@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bireme.codegen.classes import class_of, form_of
 from bireme.codegen.kernel import template_of
 from bireme.codegen.spec import kernel_spec
 from bireme.ir import DType, TensorType, symbol
@@ -57,7 +58,9 @@ def attention(
 
 
 def test_it_has_a_template():
-    assert template_of(kernel_spec(attention(5, 7, 16)).graph()).name == "attention"
+    kernel = attention(5, 7, 16)
+    assert template_of(kernel_spec(kernel).graph()).name == "attention"
+    assert (class_of(kernel), form_of(kernel)) == ("attention", "2 of 5×16×7")
 
 
 @pytest.mark.parametrize("keys", [1, 3, 31, 37, 128, 200])
