@@ -35,19 +35,21 @@ struct Shared {
   Run runs[kMostThreads];
 };
 
-// Takes half of what is left of a run, from its front or its back. Large pieces come first, small
-// ones at the end, so that cores of unequal speed finish together.
-bool take_half(Run& run, bool front, uint64_t* first, uint64_t* end) {
+// Takes three quarters of what is left of a run from its front, or half from its back. Large pieces
+// come first, small ones at the end, so that cores of unequal speed finish together; few pieces,
+// because some kernels prepare their operands anew for each.
+bool take_part(Run& run, bool front, uint64_t* first, uint64_t* end) {
   uint64_t seen = run.pieces.load(std::memory_order_relaxed);
   uint64_t rest;
   do {
     const uint64_t begin = seen & UINT32_MAX;
     const uint64_t close = seen >> 32;
     if (begin >= close) return false;
-    const uint64_t half = (close - begin + 1) / 2;
-    *first = front ? begin : close - half;
-    *end = front ? begin + half : close;
-    rest = front ? run_of(begin + half, close) : run_of(begin, close - half);
+    const uint64_t left = close - begin;
+    const uint64_t part = front ? left - left / 4 : left - left / 2;
+    *first = front ? begin : close - part;
+    *end = front ? begin + part : close;
+    rest = front ? run_of(begin + part, close) : run_of(begin, close - part);
   } while (!run.pieces.compare_exchange_weak(seen, rest, std::memory_order_relaxed));
   return true;
 }
@@ -58,7 +60,7 @@ bool take_tasks(Shared& shared, uint32_t worker, int64_t* begin, int64_t* end) {
   const uint32_t threads = shared.threads;
   for (uint32_t i = 0; i < threads; ++i) {
     uint64_t first, close;
-    if (!take_half(shared.runs[(worker + i) % threads], i == 0, &first, &close)) continue;
+    if (!take_part(shared.runs[(worker + i) % threads], i == 0, &first, &close)) continue;
     const int64_t last = static_cast<int64_t>(close) * shared.piece;
     *begin = static_cast<int64_t>(first) * shared.piece;
     *end = last < shared.launch->tasks ? last : shared.launch->tasks;

@@ -21,7 +21,16 @@ from bireme.codegen.evaluate import Index
 from bireme.codegen.parameters import Space
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
 from bireme.codegen.templates.dot import SINGLE, Products
-from bireme.codegen.templates.tiles import COLUMNS, ROW_GROUP, Tile, choose_tile, fits, last_heights
+from bireme.codegen.templates.tiles import (
+    COLUMNS,
+    ROW_GROUP,
+    TALL,
+    Tile,
+    choose_tile,
+    equal_chunk,
+    fits,
+    last_heights,
+)
 from bireme.codegen.templates.vectors import turned
 from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, match
 from bireme.ir import Dim, DType, Fusion, Graph, Op, Value, ceildiv, maximum, product
@@ -37,6 +46,8 @@ _LONG_EPILOGUE = 5
 _SHORT_SUM = 32
 # Up to so many rows a kernel for any number has tiles of their own.
 _FEW_ROWS = 4
+# What tasks of an odd number of blocks cost against those of whole tiles of two.
+_ODD_BLOCK = 1.08
 # Tasks to have at least, so that threads of unequal speed finish together.
 _LEAST_TASKS = 16
 
@@ -100,7 +111,7 @@ class Parameters:
 def space(form: Form, level: InstructionSet) -> Space[Parameters]:
     """What may be chosen: the division into tasks, which all levels share, and the tile."""
     chunk, group = divide(form)
-    tile = tile_of(form, level, group)
+    tile = tile_of(form, level, group, chunk)
     single = form.rows[0] == 1
     lengths = [ROW_GROUP * n // 4 for n in (1, 2, 4, 8, 16)] if single else (1, 2, 3, 4, 7, 14, 28)
     return Space(
@@ -116,12 +127,14 @@ def space(form: Form, level: InstructionSet) -> Space[Parameters]:
     )
 
 
-def tile_of(form: Form, level: InstructionSet, group: int) -> Tile:
-    """The analytic register tile, in tasks of so many column blocks."""
+def tile_of(form: Form, level: InstructionSet, group: int, chunk: int = ROW_GROUP) -> Tile:
+    """The analytic register tile, in tasks of so many column blocks and positions."""
     row = form.rows[1] if isinstance(form.rows[1], int) else None
+    grouped = form.rows[0] == 1 and row is None
+    if row is not None and form.rows[0] == 1:
+        row = min(row, chunk)
     depth = form.depth if isinstance(form.depth, int) else None
     blocks = form.blocks if isinstance(form.blocks, int) else _LEAST_GROUP
-    grouped = form.rows[0] == 1 and (row is None or row > ROW_GROUP)
     width = 1 if form.unroll else min(blocks, group)
     return choose_tile(level, row, width, depth, grouped, broadcasts=form.products.broadcasts)
 
@@ -133,7 +146,7 @@ def up_to(most: Dim, values: Iterable[int], default: int) -> list[int]:
 
 def divide(form: Form) -> tuple[int, int]:
     """Chunk and group that give tasks of some 10⁵ to 10⁶ products, with the weights of each within
-    a cache.
+    a cache, and halves of the tasks, which two threads take, that last equally long.
     """
     depth = max(1, estimate(form.depth))
     blocks = form.blocks
@@ -141,14 +154,32 @@ def divide(form: Form) -> tuple[int, int]:
     group = max(least, _GROUP_BYTES // (depth * COLUMNS * 4) // _LEAST_GROUP * _LEAST_GROUP)
     if isinstance(blocks, int):
         group = max(1, min(group, blocks))
-    single = form.rows[0] == 1
-    chunk = ROW_GROUP if single else max(1, ROW_GROUP // max(1, estimate(form.rows[1])))
+    if form.rows[0] == 1:
+        chunk = equal_chunk(form.rows[1], ROW_GROUP, TALL)
+    else:
+        chunk = equal_chunk(form.rows[0], max(1, ROW_GROUP // max(1, estimate(form.rows[1]))))
     others = max(1, estimate(product(form.batch) * _chunks(form, chunk)))
     while group >= 2 * least and others * -(-estimate(blocks) // group) < _LEAST_TASKS:
         group //= 2
+    group = even_group(blocks, group, others)
     if not form.products.broadcasts:
         group += group % 2  # tiles of one block would load a left element for every product
     return chunk, group
+
+
+def even_group(blocks: Dim, most: int, others: int) -> int:
+    """Blocks of a task, at most `most`, such that the longer half of the tasks is short, where
+    there are `others` times as many tasks as groups of blocks.
+    """
+    if others % 2 == 0 or others >= _LEAST_TASKS or not isinstance(blocks, int):
+        return most
+
+    def longer_half(group: int) -> float:
+        tasks = -(-blocks // group)
+        first = tasks // 2 * group
+        return max(first, blocks - first) * (1 if group % 2 == 0 else _ODD_BLOCK)
+
+    return min(range(min(most + 1, blocks), 0, -1), key=longer_half)
 
 
 def _chunks(form: Form, chunk: int) -> Dim:
@@ -290,11 +321,10 @@ class Kernel:
                 return
             at = emit.bind(first + tiles * index(height))
             known = self._left_over(left)
+            for exact in known or ():
+                with emit.when(left == index(exact)):
+                    self._tile(batch, block, row, at, Tile(exact, width), lanes, None, tiles)
             if known is not None:
-                if known == 0:
-                    return
-                with emit.when(left > index(0)):
-                    self._tile(batch, block, row, at, Tile(known, width), lanes, None, tiles)
                 return
             # Of the heights for the last tile the least that is enough.
             least = 0
@@ -307,14 +337,17 @@ class Kernel:
         """Heights of the last tile of a row whose length only run time knows."""
         return [self.tile.rows] if self.form.unroll else last_heights(self.tile.rows)
 
-    def _left_over(self, left: Expr) -> int | None:
-        """Rows of the last tile when that is known: only the last task of a row has one."""
+    def _left_over(self, left: Expr) -> set[int] | None:
+        """Rows that the last tile of a task may have, when that is known."""
         if _value(left) is not None:
-            return _value(left)
-        positions = self.form.rows[1]
-        if not isinstance(positions, int) or self.parameters.chunk % self.tile.rows:
+            return {int(left)}
+        positions, height, chunk = self.form.rows[1], self.tile.rows, self.parameters.chunk
+        if not isinstance(positions, int):
             return None
-        return positions % self.tile.rows
+        ends = {positions % chunk % height}
+        if positions > chunk:
+            ends.add(chunk % height)
+        return ends - {0}
 
     def _tile(
         self,

@@ -20,7 +20,7 @@ from bireme.codegen.abi import workspace_view
 from bireme.codegen.evaluate import Index
 from bireme.codegen.parameters import Space
 from bireme.codegen.templates import contraction
-from bireme.codegen.templates.common import Emission, Work, unravel
+from bireme.codegen.templates.common import Emission, Work, estimate, unravel
 from bireme.codegen.templates.contraction import Form, Kernel, sums_from
 from bireme.codegen.templates.tiles import COLUMNS, Tile, fits
 from bireme.codegen.tir import Buffer, Expr, const, index, match
@@ -38,7 +38,7 @@ _TILE_ROWS = 12
 # Column blocks of a task, and those that a call takes at a time: their sums stay in the
 # second-level cache.
 _TASK_BLOCKS = 4
-_CALL_BLOCKS = 24
+_CALL_BLOCKS = 48
 # Heights of the last tile of a part whose rows only run time knows: of these the least is taken
 # that is enough.
 _LAST_ROWS = (1, 2, 4, 6, 8, 10, 12)
@@ -65,12 +65,14 @@ def space(form: Form, level: InstructionSet) -> Space[Parameters]:
     total, (depth,) = form.rows[1], form.terms
     assert isinstance(depth, int)
     chunk = _chunk(total)
-    tile = contraction.tile_of(form, level, _TILE_BLOCKS)
+    others = estimate(product(form.batch) * ceildiv(total, chunk))
+    group = contraction.even_group(form.blocks, _TASK_BLOCKS, others)
+    tile = contraction.tile_of(form, level, _TILE_BLOCKS, chunk)
     return Space(
-        Parameters(chunk, _TASK_BLOCKS, tile.rows, tile.blocks, _CALL_BLOCKS, _stretch(depth)),
+        Parameters(chunk, group, tile.rows, tile.blocks, _CALL_BLOCKS, _stretch(depth)),
         {
             "chunk": contraction.up_to(total, (42, 84, 168, 336), chunk),
-            "group": contraction.up_to(form.blocks, (1, 2, 4, 8, 16), _TASK_BLOCKS),
+            "group": contraction.up_to(form.blocks, (1, 2, 4, 8, 16), group),
             "rows": contraction.up_to(total, range(1, level.registers), tile.rows),
             "blocks": contraction.up_to(form.blocks, (1, 2, 4), tile.blocks),
             "call": [8, 12, 16, 24, 48],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bireme.ir import Dim
 from bireme.targets.description import InstructionSet
 
 # Columns in a block: what the packed weights of the graph use on every level.
@@ -16,6 +17,10 @@ COLUMNS = 16
 # Rows that a task takes at a time are a multiple of this, so that tiles of 2, 3, 4, 6, 7, 12 and 14
 # fit.
 ROW_GROUP = 84
+# Rows of a tall register tile; parts of rows are best whole multiples of it.
+TALL = 14
+# Up to so many parts their number matters: with more, a part too many for one thread is little.
+_FEW_PARTS = 64
 # Fewer independent accumulators than this leave the multiply-add units waiting for each other.
 _LATENCY_HIDING = 8
 # Where multiplying and loading are separate instructions: the time to issue one, against the time
@@ -72,6 +77,28 @@ def choose_tile(
             if cost < best_cost:
                 best, best_cost = Tile(height, count), cost
     return best
+
+
+def equal_chunk(total: Dim, about: int, height: int = 1) -> int:
+    """Rows of a part where `total` rows are divided into parts of `about` rows or a little more or
+    less: such that the longer half of the parts is short, in tiles of `height` rows.
+    """
+    if not isinstance(total, int) or not about < total <= _FEW_PARTS * about:
+        return about
+
+    def time(rows: int) -> float:
+        return rows + -(-rows // height) * 0.5
+
+    def longer_half(chunk: int) -> float:
+        parts = -(-total // chunk)
+        first, last = parts // 2, total - (parts - 1) * chunk
+        return max(first * time(chunk), (parts - first - 1) * time(chunk) + time(last))
+
+    even = [
+        -(-total // parts) for parts in range(total * 3 // (about * 4) + 1, 2 * total // about + 1)
+    ]
+    whole = [-(-rows // height) * height for rows in even]
+    return min(sorted({about, *even, *whole}), key=lambda c: (longer_half(c), abs(c - about)))
 
 
 def choose_whole_tile(level: InstructionSet, rows: int, blocks: int) -> Tile:
