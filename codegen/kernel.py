@@ -16,6 +16,7 @@ from bireme.codegen.rules import RULES
 from bireme.codegen.spec import KernelSpec
 from bireme.codegen.templates import (
     attention,
+    border,
     chain,
     convolution,
     data_sized,
@@ -118,6 +119,7 @@ TEMPLATES = (
     Template("sort", sort.matches, sort.emit),
     Template("data_sized", data_sized.matches, data_sized.emit),
     Template("transpose", transpose.matches, transpose.emit),
+    Template("border", border.matches, border.emit),
     Template("pointwise", lambda graph: True, pointwise.emit),
 )
 
