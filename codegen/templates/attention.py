@@ -84,13 +84,17 @@ def space(form: Form, level: InstructionSet) -> Space[Parameters]:
 
 
 def _chunk(form: Form) -> int:
-    """Rows of a task: few and long tasks share copies, many share threads."""
+    """Rows of a task: few and long tasks share copies, many share threads, and an even number of
+    tasks two of them.
+    """
     if not isinstance(form.rows, int):
         return _ANY_ROWS
     heads = max(1, estimate(product(form.batch)))
     parts = max(
         -(-form.rows // _MOST_ROWS), min(-(-_LEAST_TASKS // heads), form.rows // _LEAST_ROWS)
     )
+    if heads % 2 and parts % 2 and parts > 1:
+        parts -= 1
     return -(-form.rows // max(1, parts))
 
 
