@@ -13,9 +13,11 @@ from bireme.codegen.kernel import emit_kernel
 from bireme.codegen.parameters import Choice
 from bireme.codegen.records import key_of
 from bireme.codegen.spec import KernelSpec
+from bireme.codegen.tune.case import Case
 from bireme.codegen.tune.harness import Setting, harness, output_name
 from bireme.codegen.tune.measure import Measure, measure
 from bireme.ir import Builder, DType, Graph, TensorType, evaluate
+from bireme.ir.data import random_arrays
 from bireme.ir.dims import symbols_of
 from bireme.targets.registry import find
 
@@ -68,6 +70,18 @@ def kernels() -> list[tuple[KernelSpec, tuple[int, ...]]]:
     return found
 
 
+def case(spec: KernelSpec, sizes: tuple[int, ...]) -> Case:
+    """Operands drawn at random; no results: those of the default are what is expected."""
+    env = {f"s{number}": size for number, size in enumerate(sizes)}
+    types = [value.type for value in spec.graph().inputs]
+    shapes = [tuple(evaluate(d, env) for d in kind.shape) for kind in types]
+    drawn = [
+        (str(number), kind.dtype.numpy, shape)
+        for number, (kind, shape) in enumerate(zip(types, shapes, strict=True))
+    ]
+    return Case(tuple(random_arrays(drawn, seed=0).values()), ())
+
+
 @pytest.fixture(scope="module")
 def all_kernels():
     return kernels()
@@ -95,7 +109,9 @@ def test_results_do_not_depend_on_parameters(all_kernels, level, tmp_path):
         compiled = [GENERIC.compiler()(spec, isa, choice) for choice in choices]
         assert [dict(c.parameters) for c in compiled[1 : len(points) + 1]] == points
         path = tmp_path / f"{number}.bireme"
-        path.write_bytes(harness(spec, compiled, "x86", isa, Setting(sizes, 0, 0)))
+        path.write_bytes(
+            harness(spec, compiled, "x86", isa, Setting(sizes, 0, 0), case(spec, sizes))
+        )
         results = range(len(spec.graph().outputs))
         pairs = tuple(
             ((0, output_name(0, r)), (0, output_name(v, r)))
