@@ -26,7 +26,8 @@ def load(folder: Path, threads: int, precision: str) -> Run:
 
     def run(feed: Feed) -> list[object]:
         for place, array in zip(places, feed.values(), strict=True):
-            interpreter.set_tensor(place["index"], array)
+            # The converter makes 32-bit integers of wider ones.
+            interpreter.set_tensor(place["index"], array.astype(place["dtype"], copy=False))
         interpreter.invoke()
         return [interpreter.get_tensor(result["index"]) for result in results]
 

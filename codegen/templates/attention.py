@@ -36,7 +36,7 @@ from bireme.codegen.templates.attention_softmax import (
     whole_vector,
 )
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
-from bireme.codegen.templates.contraction import up_to
+from bireme.codegen.templates.contraction_form import up_to
 from bireme.codegen.templates.tiles import COLUMNS, Tile, choose_tile, fits, last_heights
 from bireme.codegen.tir import Buffer, Expr, const, index, match, plus, times
 from bireme.ir import DType, Graph, ceildiv, product

@@ -17,7 +17,8 @@ from bireme.codegen.evaluate import Index
 from bireme.codegen.parameters import Space
 from bireme.codegen.templates import contraction
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
-from bireme.codegen.templates.contraction import Form, Kernel, Parameters, RowIndex
+from bireme.codegen.templates.contraction import Kernel
+from bireme.codegen.templates.contraction_form import Form, Parameters, RowIndex, tile_of, up_to
 from bireme.codegen.templates.convolution import dense, depthwise
 from bireme.codegen.templates.tiles import COLUMNS, Tile, fits
 from bireme.codegen.tir import Expr, const, index, plus
@@ -59,14 +60,14 @@ def space(link: Link, first: Form, second: Form, level: InstructionSet) -> Space
     register tile of the first convolution.
     """
     division = divide(chain_of(link, estimate))
-    tile = contraction.tile_of(first, level, division.group)
+    tile = tile_of(first, level, division.group)
     return Space(
         Parameters(division.rows, division.group, tile.rows, tile.blocks),
         {
-            "chunk": contraction.up_to(second.rows[0], (1, 2, 4, 7, 14, 28, 56), division.rows),
-            "group": contraction.up_to(first.blocks, GROUPS, division.group),
-            "rows": contraction.up_to(first.rows[1], range(1, level.registers), tile.rows),
-            "blocks": contraction.up_to(first.blocks, (1, 2, 4), tile.blocks),
+            "chunk": up_to(second.rows[0], (1, 2, 4, 7, 14, 28, 56), division.rows),
+            "group": up_to(first.blocks, GROUPS, division.group),
+            "rows": up_to(first.rows[1], range(1, level.registers), tile.rows),
+            "blocks": up_to(first.blocks, (1, 2, 4), tile.blocks),
         },
         lambda p: p.blocks <= p.group and fits(level, Tile(p.rows, p.blocks)),
         frozenset({"chunk", "group"}),
@@ -102,7 +103,7 @@ class _Chained:
         self.parameters = e.choose(space(link, first, second, e.level))
         self.first = _First(e, first, self.parameters)
         self.first.chained = self
-        tile = contraction.tile_of(second, e.level, 1)
+        tile = tile_of(second, e.level, 1)
         of_second = Parameters(self.parameters.chunk, self.parameters.group, tile.rows, 1)
         self.second = Kernel(e, second, of_second)
         self.rows = chain_of(link, estimate).rows_read(self.parameters.chunk)

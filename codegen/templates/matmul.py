@@ -5,7 +5,7 @@ from __future__ import annotations
 from bireme.codegen.evaluate import Index
 from bireme.codegen.templates import contraction, packed
 from bireme.codegen.templates.common import Emission, Work, estimate
-from bireme.codegen.templates.contraction import Form, RowIndex
+from bireme.codegen.templates.contraction_form import Form, RowIndex
 from bireme.codegen.templates.dot import packed_pairs, single_products
 from bireme.codegen.templates.pairs import in_pairs
 from bireme.codegen.templates.tiles import COLUMNS

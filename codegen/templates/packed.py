@@ -19,9 +19,10 @@ from tvm import tirx
 from bireme.codegen.abi import workspace_view
 from bireme.codegen.evaluate import Index
 from bireme.codegen.parameters import Space
-from bireme.codegen.templates import contraction
+from bireme.codegen.templates import contraction_form
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
-from bireme.codegen.templates.contraction import Form, Kernel, sums_from
+from bireme.codegen.templates.contraction import Kernel, sums_from
+from bireme.codegen.templates.contraction_form import Form, even_group, tile_of, up_to
 from bireme.codegen.templates.tiles import COLUMNS, Tile, fits
 from bireme.codegen.tir import Buffer, Expr, const, index, match
 from bireme.ir import Dim, DType, Value, ceildiv, product
@@ -50,7 +51,7 @@ _RUN = 16
 
 
 @dataclass(frozen=True)
-class Parameters(contraction.Parameters):
+class Parameters(contraction_form.Parameters):
     """A task takes `chunk` rows and `group` column blocks, a call `call` blocks at a time. All rows
     of a part meet `stretch` terms of the sum before the next ones. `rows` × `blocks` is the
     register tile.
@@ -66,17 +67,17 @@ def space(form: Form, level: InstructionSet) -> Space[Parameters]:
     assert isinstance(depth, int)
     chunk = _chunk(total)
     others = estimate(product(form.batch) * ceildiv(total, chunk))
-    group = contraction.even_group(form.blocks, _TASK_BLOCKS, others)
-    tile = contraction.tile_of(form, level, _TILE_BLOCKS, chunk)
+    group = even_group(form.blocks, _TASK_BLOCKS, others)
+    tile = tile_of(form, level, _TILE_BLOCKS, chunk)
     return Space(
         Parameters(chunk, group, tile.rows, tile.blocks, _CALL_BLOCKS, _stretch(depth)),
         {
-            "chunk": contraction.up_to(total, (42, 84, 168, 336), chunk),
-            "group": contraction.up_to(form.blocks, (1, 2, 4, 8, 16), group),
-            "rows": contraction.up_to(total, range(1, level.registers), tile.rows),
-            "blocks": contraction.up_to(form.blocks, (1, 2, 4), tile.blocks),
+            "chunk": up_to(total, (42, 84, 168, 336), chunk),
+            "group": up_to(form.blocks, (1, 2, 4, 8, 16), group),
+            "rows": up_to(total, range(1, level.registers), tile.rows),
+            "blocks": up_to(form.blocks, (1, 2, 4), tile.blocks),
             "call": [8, 12, 16, 24, 48],
-            "stretch": contraction.up_to(depth, (64, 128, 192, 256, 384, 512), _stretch(depth)),
+            "stretch": up_to(depth, (64, 128, 192, 256, 384, 512), _stretch(depth)),
         },
         lambda p: fits(level, Tile(p.rows, p.blocks)) and p.group <= p.call,
         frozenset({"chunk", "group"}),

@@ -9,7 +9,7 @@ from tvm import tirx
 
 from bireme.codegen.evaluate import Index
 from bireme.codegen.templates.common import Emission
-from bireme.codegen.templates.contraction import Form, RowIndex
+from bireme.codegen.templates.contraction_form import Form, RowIndex
 from bireme.codegen.templates.dot import pair, pair_products
 from bireme.codegen.tir import Expr, const, index, select
 from bireme.ir import ceildiv

@@ -19,8 +19,9 @@ from tvm import tirx
 
 from bireme.codegen.abi import workspace_view
 from bireme.codegen.parameters import Space
-from bireme.codegen.templates import contraction
+from bireme.codegen.templates import contraction, contraction_form
 from bireme.codegen.templates.common import Emission, Work, estimate, unravel
+from bireme.codegen.templates.contraction_form import up_to
 from bireme.codegen.templates.tiles import COLUMNS, Tile, choose_whole_tile, fits
 from bireme.codegen.tir import Buffer, Emitter, Expr, const, index, match
 from bireme.ir import Array, Dim, DType, Graph, Op, ceildiv, product
@@ -58,7 +59,7 @@ class Form:
     filter_blocks: int
 
 
-class Parameters(contraction.Parameters):
+class Parameters(contraction_form.Parameters):
     """A task takes `chunk` output tiles and `group` filter blocks; `rows` × `blocks` is the
     register tile of the matrix products.
     """
@@ -71,10 +72,10 @@ def space(form: Form, level: InstructionSet) -> Space[Parameters]:
     return Space(
         Parameters(chunk, group, tile.rows, tile.blocks),
         {
-            "chunk": contraction.up_to(form.tiles, (7, 14, 21, 28, 42, 56, 84), chunk),
-            "group": contraction.up_to(form.filter_blocks, (2, 4, 8, 16, 32, 64), group),
-            "rows": contraction.up_to(form.tiles, range(1, level.registers), tile.rows),
-            "blocks": contraction.up_to(form.filter_blocks, (1, 2, 4), tile.blocks),
+            "chunk": up_to(form.tiles, (7, 14, 21, 28, 42, 56, 84), chunk),
+            "group": up_to(form.filter_blocks, (2, 4, 8, 16, 32, 64), group),
+            "rows": up_to(form.tiles, range(1, level.registers), tile.rows),
+            "blocks": up_to(form.filter_blocks, (1, 2, 4), tile.blocks),
         },
         lambda p: p.blocks <= p.group and fits(level, Tile(p.rows, p.blocks)),
         frozenset({"chunk", "group"}),
