@@ -31,9 +31,9 @@ class Simplify(Pass):
 
     The rules are lists in `passes/rules/`: `arithmetic` (neutral operands, casts, combined
     constants), `shape` (moves that do nothing, merged moves), `sinking` (moves go behind
-    element-wise ops to meet each other), `recognise` (softmax, layer_norm, rms_norm and gelu spelt
-    out). Integers stay exact; floats keep infinities and NaNs, but may differ by rounding and in
-    the sign of zero.
+    element-wise ops to meet each other), `recognise` (softmax, layer_norm, rms_norm, gelu and hard
+    swish spelt out). Integers stay exact; floats keep infinities and NaNs, but may differ by
+    rounding and in the sign of zero.
     """
 
     name: ClassVar[str] = "simplify"

@@ -1,4 +1,4 @@
-"""Recognises ops that a model spells out: normalisations, softmax, GELU.
+"""Recognises what a model spells out: normalisations, softmax, GELU, hard swish.
 
 The composed form and the op differ by rounding only, with one exception: `softmax` and the norms
 read a row more than once but subtract and divide the same numbers, so infinities and NaNs come out
@@ -13,7 +13,7 @@ import numpy as np
 
 from bireme.ir import Builder, Op, Value
 from bireme.passes.rewrite import Rule, rule
-from bireme.passes.values import producer, uniform
+from bireme.passes.values import producer, uniform, weight_name
 
 
 def _trailing_mean(op: Op | None) -> int | None:
@@ -187,4 +187,36 @@ def _scaled(value: Value, x: Value) -> bool:
     return False
 
 
-RULES: list[Rule] = [_normalised, _norm_scale, _norm_bias, _softmax, _gelu]
+@rule("div")
+def _hard_swish(op: Op, b: Builder) -> Value | None:
+    """Hard swish, x * min(relu(x + 3), 6) / 6, multiplies by 1/6, as ONNX defines it: a division
+    takes long.
+    """
+    scaled, top = op.operands
+    limit, product = uniform(top), producer(scaled, "mul")
+    if limit is None or limit <= 0 or product is None or not top.type.dtype.is_float:
+        return None
+    for x, gate in (product.operands, product.operands[::-1]):
+        inner = _clipped(gate, limit)
+        shifted = _plus_constant(inner) if inner is not None else None
+        if shifted is not None and shifted[0] == x:
+            assert top.constant is not None
+            inverse = np.reciprocal(top.constant)
+            result: Value = b.mul(scaled, b.constant(inverse, weight_name(top)))
+            return result
+    return None
+
+
+def _clipped(value: Value, top: float) -> Value | None:
+    """The operand of min(relu(operand), top)."""
+    op = producer(value, "minimum")
+    if op is None:
+        return None
+    for low, high in (op.operands, op.operands[::-1]):
+        relu = producer(low, "relu")
+        if relu is not None and uniform(high) == top:
+            return relu.operands[0]
+    return None
+
+
+RULES: list[Rule] = [_normalised, _norm_scale, _norm_bias, _softmax, _gelu, _hard_swish]

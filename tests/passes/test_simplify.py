@@ -488,6 +488,30 @@ def test_gelu_is_recognised_in_any_order():
     assert names(graph.body) == ["gelu", "gelu"]
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_hard_swish_does_not_divide(swapped):
+    net = Net()
+    x, top = net.input("x", 40), net.scalar(6)
+    low = net.b.relu(net.b.add(net.scalar(3), x) if swapped else net.b.add(x, net.scalar(3)))
+    gate = net.b.minimum(top, low) if swapped else net.b.minimum(low, top)
+    product = net.b.mul(gate, x) if swapped else net.b.mul(x, gate)
+    graph = net.done(net.b.div(product, net.scalar(6)))
+    with same_results(graph, tolerance=1e-6):
+        apply(graph, Simplify(), Dce())
+    assert "div" not in names(graph.body)
+
+
+@pytest.mark.parametrize(("top", "other"), [(5, False), (6, True)])
+def test_something_like_hard_swish_divides(top, other):
+    net = Net()
+    x, y = net.input("x", 40), net.input("y", 40)
+    low = net.b.relu(net.b.add(y if other else x, net.scalar(3)))
+    product = net.b.mul(x, net.b.minimum(low, net.scalar(top)))
+    graph = net.done(net.b.div(product, net.scalar(6)))
+    apply(graph, Simplify())
+    assert "div" in names(graph.body)
+
+
 def test_something_like_gelu_stays():
     net = Net()
     x, y = net.input("x", 7), net.input("y", 7)
