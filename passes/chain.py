@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bireme.ir import Dim, Fusion, Op, Value
-from bireme.passes.values import pads_with_zeros
+from bireme.ir import Dim, Op, Value
+from bireme.passes.values import convolution_behind, pads_with_zeros
 
 # Zeros above, left, below and right.
 Border = tuple[int, int, int, int]
@@ -164,27 +164,16 @@ def link_of(second: Op) -> Link | None:
         if outer != {0}:
             return None
         middle, border = pad.operands[0], (*before[2:4], *after[2:4])
-    first = _convolution_behind(middle)
+    first = _dense_behind(middle)
     return None if first is None else Link(first, middle, border, second)
 
 
-def _convolution_behind(middle: Value) -> Op | None:
-    """The convolution that a value comes from through element-wise ops."""
-    waiting, seen = [middle], {middle}
-    while waiting:
-        owner = waiting.pop().owner
-        if owner is None:
-            continue
-        if owner.name == "conv":
-            dense = _is_plain(owner) and not is_depthwise(owner) and owner.attrs["groups"] == 1
-            return owner if dense else None
-        if owner.definition.fusion is not Fusion.POINTWISE:
-            continue
-        for operand in owner.operands:
-            if operand not in seen and operand.type.shape == middle.type.shape:
-                seen.add(operand)
-                waiting.append(operand)
-    return None
+def _dense_behind(middle: Value) -> Op | None:
+    """The convolution that a value comes from, when it is dense."""
+    conv = convolution_behind(middle)
+    if conv is None or not _is_plain(conv) or is_depthwise(conv) or conv.attrs["groups"] != 1:
+        return None
+    return conv
 
 
 def is_depthwise(conv: Op) -> bool:

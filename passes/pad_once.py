@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bireme.ir import Builder, Fusion, Graph, Op, Value
+from bireme.ir import Builder, Fusion, Graph, Op
 from bireme.passes.manager import Outcome, Pass, count
-from bireme.passes.values import pads_with_zeros
+from bireme.passes.values import convolution_behind, pads_with_zeros
 from bireme.targets.description import Description
 
 
@@ -47,7 +47,7 @@ def _share(pad: Op) -> bool:
     value = pad.operands[0]
     others = [(user, operand) for user, operand in value.uses if user != pad]
     owner = value.owner
-    if not others or owner is None or owner.block != pad.block or not _comes_from_conv(value):
+    if not others or owner is None or owner.block != pad.block or convolution_behind(value) is None:
         return False
     if not all(_takes_slice(user, operand) and user.block == pad.block for user, operand in others):
         return False
@@ -69,25 +69,6 @@ def _move_up(pad: Op, first: Op) -> None:
         if owner is not None and first.is_before(owner):
             owner.move_before(first)
     pad.move_before(first)
-
-
-def _comes_from_conv(value: Value) -> bool:
-    """Whether a convolution makes the value, with element-wise ops of the same shape behind it."""
-    shape = value.type.shape
-    waiting, seen = [value], {value}
-    while waiting:
-        owner = waiting.pop().owner
-        if owner is None:
-            continue
-        if owner.name == "conv":
-            return True
-        if owner.definition.fusion is not Fusion.POINTWISE:
-            continue
-        for operand in owner.operands:
-            if operand not in seen and operand.type.shape == shape:
-                seen.add(operand)
-                waiting.append(operand)
-    return False
 
 
 def _takes_slice(user: Op, operand: int) -> bool:

@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from bireme.ir import Graph, Op, TensorType, Value
+from bireme.ir import Fusion, Graph, Op, TensorType, Value
 from bireme.ir.dims import symbols_of
 from bireme.ir.opdef import Array, AttrKind
 
@@ -47,6 +47,24 @@ def per_channel(value: Value, rank: int, axis: int) -> Array | None:
     if any(size != 1 for i, size in enumerate(shape) if i != axis):
         return None
     return array.reshape(-1)
+
+
+def convolution_behind(value: Value) -> Op | None:
+    """The convolution that a value comes from through element-wise ops of its own shape."""
+    waiting, seen = [value], {value}
+    while waiting:
+        owner = waiting.pop().owner
+        if owner is None:
+            continue
+        if owner.name == "conv":
+            return owner
+        if owner.definition.fusion is not Fusion.POINTWISE:
+            continue
+        for operand in owner.operands:
+            if operand not in seen and operand.type.shape == value.type.shape:
+                seen.add(operand)
+                waiting.append(operand)
+    return None
 
 
 def symbols_used(op: Op) -> set[str]:

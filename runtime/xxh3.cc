@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "xxh_primes.h"
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #elif defined(__aarch64__)
@@ -11,11 +13,6 @@
 namespace bireme::internal {
 namespace {
 
-constexpr uint64_t kPrime1 = 0x9E3779B185EBCA87u;
-constexpr uint64_t kPrime2 = 0xC2B2AE3D27D4EB4Fu;
-constexpr uint64_t kPrime3 = 0x165667B19E3779F9u;
-constexpr uint64_t kPrime4 = 0x85EBCA77C2B2AE63u;
-constexpr uint64_t kPrime5 = 0x27D4EB2F165667C5u;
 constexpr uint64_t kPrimeMix = 0x165667919E3779F9u;
 constexpr uint32_t kShortPrime1 = 0x9E3779B1u;
 constexpr uint32_t kShortPrime2 = 0x85EBCA77u;

@@ -2,14 +2,10 @@
 
 #include <string.h>
 
+#include "xxh_primes.h"
+
 namespace bireme::internal {
 namespace {
-
-constexpr uint64_t kPrime1 = 0x9E3779B185EBCA87u;
-constexpr uint64_t kPrime2 = 0xC2B2AE3D27D4EB4Fu;
-constexpr uint64_t kPrime3 = 0x165667B19E3779F9u;
-constexpr uint64_t kPrime4 = 0x85EBCA77C2B2AE63u;
-constexpr uint64_t kPrime5 = 0x27D4EB2F165667C5u;
 
 uint64_t rotate(uint64_t x, int bits) { return x << bits | x >> (64 - bits); }
 

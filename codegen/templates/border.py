@@ -11,7 +11,7 @@ from tvm import tirx
 from bireme.codegen.index import all_of, minus, plus
 from bireme.codegen.rules.shape import zero
 from bireme.codegen.templates import pointwise
-from bireme.codegen.templates.common import Emission, Work, estimate, unravel, vector_lanes
+from bireme.codegen.templates.common import Emission, Work, estimate, group_lanes, unravel
 from bireme.codegen.templates.vectors import each_vector
 from bireme.codegen.tir import Expr, index
 from bireme.ir import Dim, Graph, Op, ceildiv, product
@@ -81,7 +81,7 @@ def _framed(e: Emission, pad: Op, at: list[Expr], source: list[Expr], inner: Exp
         value = e.evaluator.at(pad.operands[0], [*source, i])
         e.emit.store(e.results[0], e.results[0].offset([*at, plus(i, before)]), value)
 
-    each_vector(e.emit, inner, _lanes(e), copy)
+    each_vector(e.emit, inner, group_lanes(e.graph), copy)
     _fill(e, pad, at, plus(inner, before), index(after))
 
 
@@ -94,8 +94,4 @@ def _fill(e: Emission, pad: Op, at: list[Expr], start: Expr, count: Expr) -> Non
         value = e.evaluator.at(pad.operands[1], []) if has_value else zero(pad.operands[0], place)
         e.emit.store(e.results[0], e.results[0].offset(place), value)
 
-    each_vector(e.emit, count, _lanes(e), store)
-
-
-def _lanes(e: Emission) -> int:
-    return vector_lanes(max(v.type.dtype.bits for v in [*e.graph.inputs, *e.graph.outputs]))
+    each_vector(e.emit, count, group_lanes(e.graph), store)

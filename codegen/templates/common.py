@@ -74,6 +74,11 @@ def unravel(emitter: Emitter, flat: Expr, sizes: Sequence[Expr]) -> list[Expr]:
     return [rest, *reversed(at)] if sizes else []
 
 
+def group_lanes(graph: Graph) -> int:
+    """Lanes for the widest elements that a group reads or writes."""
+    return vector_lanes(max(v.type.dtype.bits for v in [*graph.inputs, *graph.outputs]))
+
+
 def vector_lanes(bits: int) -> int:
     """Lanes for elements of up to `bits` bits."""
     return MOST_LANES if bits <= 32 else MOST_LANES // 2

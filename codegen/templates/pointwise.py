@@ -14,7 +14,7 @@ from tvm import tirx
 from bireme.codegen.cost import CONTRACTIONS, multiply_adds
 from bireme.codegen.index import plus
 from bireme.codegen.parameters import Space
-from bireme.codegen.templates.common import Emission, Work, estimate, unravel, vector_lanes
+from bireme.codegen.templates.common import Emission, Work, estimate, group_lanes, unravel
 from bireme.codegen.templates.vectors import each_vector
 from bireme.codegen.tir import Expr, index
 from bireme.ir import Dim, Graph, ceildiv, product
@@ -85,7 +85,7 @@ def emit(e: Emission) -> Work:
     """Emits a kernel whose results all have the shape of the first."""
     shape = e.graph.outputs[0].type.shape
     division = divide(e.graph, e.choose(space(e.graph)).elements)
-    lanes = vector_lanes(max(v.type.dtype.bits for v in [*e.graph.inputs, *e.graph.outputs]))
+    lanes = group_lanes(e.graph)
     sizes = [e.emit.dim(d) for d in shape]
     outer, inner = sizes[: division.split], sizes[division.split :]
     with e.emit.loop("task", e.end - e.begin, start=e.begin) as task:

@@ -17,7 +17,7 @@ from bireme.codegen.index import consecutive
 from bireme.codegen.parameters import Space
 from bireme.codegen.probe import strides
 from bireme.codegen.rules import RULES
-from bireme.codegen.templates.common import Emission, Work, estimate, unravel, vector_lanes
+from bireme.codegen.templates.common import Emission, Work, estimate, group_lanes, unravel
 from bireme.codegen.templates.pointwise import TASK_ELEMENTS, store_element
 from bireme.codegen.templates.vectors import turned
 from bireme.codegen.tir import Expr, index, is_int, to_storage
@@ -80,7 +80,7 @@ def _is_wide(size: Dim) -> bool:
 
 def _tile_lanes(graph: Graph, axis: int) -> int:
     """Side of a tile: no more than both axes have elements, as far as that is known."""
-    lanes = vector_lanes(max(v.type.dtype.bits for v in [*graph.inputs, *graph.outputs]))
+    lanes = group_lanes(graph)
     shape = graph.outputs[0].type.shape
     for size in (shape[axis], shape[-1]):
         while isinstance(size, int) and lanes > size:
